@@ -1,0 +1,1 @@
+//! The eSIM IoT remote Manager: devices, operations, ESipa and ES9+'

@@ -1,0 +1,39 @@
+//! Certificates, signatures, key agreement and key stores of the GSMA eSIM ecosystem.
+//!
+//! The trust model is that of SGP.14/SGP.22: a Certificate Issuer (CI) known by its SubjectKeyIdentifier, chains of two or
+//! three certificates, a role that is fixed by one policy OID, and an EID that the EUM certificate limits by name. It has
+//! nothing to do with host names and is kept apart from the trust of TLS, which rustls decides.
+//!
+//! What is here:
+//! * [`PublicKey`], [`Signature`], [`Signer`], [`PrivateKey`]: ECDSA with SHA-256 in the plain `r || s` form (BSI TR-03111);
+//! * [`EphemeralKey`]: one-time keys for the key agreement of profile downloads;
+//! * [`Certificate`], [`Crl`], [`TrustAnchors`]: parsing and chain checks, with one [`ChainError`] variant for each reason;
+//! * [`KeyStore`], [`FileKeyStore`]: where long-lived keys live;
+//! * [`issue`]: a private test PKI.
+//!
+//! P-256 runs on aws-lc-rs, brainpoolP256r1 on the RustCrypto `bp256`. Nothing here reads a clock. Keys are generated from the
+//! caller's randomness; ECDSA nonces are not (aws-lc-rs draws its own for P-256, brainpoolP256r1 follows RFC 6979).
+
+mod certificate;
+mod chain;
+mod crl;
+mod curve;
+mod ephemeral;
+pub mod issue;
+mod key_store;
+mod private_key;
+mod public_key;
+mod signature_value;
+mod time;
+
+pub use certificate::{Certificate, CertificateError, EumConstraint, Extension, KeyUsage, Role};
+pub use chain::{AnchorError, ChainError, ChainPolicy, TrustAnchors, VerifiedEuicc, VerifiedServer};
+pub use const_oid::ObjectIdentifier as Oid;
+pub use crl::{Crl, CrlError};
+pub use curve::Curve;
+pub use ephemeral::{AgreementError, EphemeralKey};
+pub use key_store::{FileKeyStore, KeyName, KeyNameError, KeyStore, KeyStoreError};
+pub use private_key::{PrivateKey, SignError, Signer};
+pub use public_key::{KeyError, PublicKey, SignatureInvalid};
+pub use signature_value::{Signature, SignatureMalformed};
+pub use time::UnixTime;
