@@ -27,7 +27,9 @@ mod signature_value;
 mod time;
 
 pub use certificate::{Certificate, CertificateError, EumConstraint, Extension, KeyUsage, Role};
-pub use chain::{AnchorError, ChainError, ChainPolicy, TrustAnchors, VerifiedEuicc, VerifiedServer};
+pub use chain::{
+    AnchorError, ChainError, ChainPolicy, TrustAnchors, VerifiedEuicc, VerifiedServer,
+};
 pub use const_oid::ObjectIdentifier as Oid;
 pub use crl::{Crl, CrlError};
 pub use curve::Curve;

@@ -1,0 +1,682 @@
+//! X.509 certificates as the eSIM roles use them.
+
+use core::fmt;
+use core::ops::Range;
+use std::sync::Arc;
+
+use const_oid::{AssociatedOid, ObjectIdentifier};
+use der::asn1::{Any, PrintableStringRef};
+use der::pem::{LineEnding, PemLabel};
+use der::referenced::OwnedToRef;
+use der::{Decode, Document, Header, Reader, SliceReader};
+use x509_cert::ext::pkix::constraints::name::GeneralSubtree;
+use x509_cert::ext::pkix::name::{DirectoryString, DistributionPointName, GeneralName};
+use x509_cert::ext::pkix::{
+    AuthorityKeyIdentifier, BasicConstraints, CertificatePolicies, CrlDistributionPoints,
+    ExtendedKeyUsage, KeyUsage as X509KeyUsage, NameConstraints, SubjectAltName,
+    SubjectKeyIdentifier,
+};
+use x509_cert::name::Name;
+
+use crate::curve::ECDSA_WITH_SHA256;
+use crate::public_key::{KeyError, PublicKey};
+use crate::signature_value::Signature;
+use crate::time::UnixTime;
+
+/// A parsed certificate. Clones share it. Parsing proves nothing: [`crate::TrustAnchors`] does.
+#[derive(Clone)]
+pub struct Certificate(Arc<Inner>);
+
+/// Octets are not a certificate that this crate can work with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// Larger than any certificate of the ecosystem.
+    #[error("certificate has {0} octets; at most {OCTETS_MAX} are accepted")]
+    TooLarge(usize),
+    /// Not a DER X.509 certificate, or octets follow it.
+    #[error("not a DER X.509 certificate")]
+    Malformed(#[source] der::Error),
+    /// Not PEM with label CERTIFICATE.
+    #[error("not a PEM block with label CERTIFICATE")]
+    Pem,
+    /// An extension does not hold what its identifier says.
+    #[error("extension {extension} is not well-formed")]
+    MalformedExtension {
+        /// Its object identifier.
+        extension: ObjectIdentifier,
+    },
+    /// An extension occurs twice (RFC 5280 section 4.2 forbids it).
+    #[error("extension {extension} occurs more than once")]
+    RepeatedExtension {
+        /// Its object identifier.
+        extension: ObjectIdentifier,
+    },
+    /// The subject names a thing twice that decides about trust (O, CN or serialNumber).
+    #[error("subject attribute {attribute} occurs more than once")]
+    RepeatedAttribute {
+        /// Its object identifier.
+        attribute: ObjectIdentifier,
+    },
+    /// The inner and the outer signature algorithm differ (RFC 5280 section 4.1.1.2).
+    #[error("signature algorithm inside and outside the signed part differ")]
+    AlgorithmMismatch,
+}
+
+/// What a certificate is for. SGP.22 v2 section 4.5.2.1 fixes it by one policy identifier; eIM certificates carry none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// GSMA CI, `id-rspRole-ci`.
+    CertificateIssuer,
+    /// eUICC manufacturer, `id-rspRole-eum`.
+    Eum,
+    /// eUICC, `id-rspRole-euicc`.
+    Euicc,
+    /// SM-DP+ for TLS, `id-rspRole-dp-tls`.
+    SmDpTls,
+    /// SM-DP+ for authentication, `id-rspRole-dp-auth`.
+    SmDpAuth,
+    /// SM-DP+ for profile binding, `id-rspRole-dp-pb`.
+    SmDpPb,
+    /// SM-DS for TLS, `id-rspRole-ds-tls`.
+    SmDsTls,
+    /// SM-DS for authentication, `id-rspRole-ds-auth`.
+    SmDsAuth,
+    /// eIM, signing of eUICC packages (SGP.32 section 2.6.3): no role policy, digitalSignature.
+    EimSigning,
+    /// eIM, (D)TLS: no role policy, extended key usage serverAuth.
+    EimTls,
+}
+
+/// Bits of the keyUsage extension (RFC 5280 section 4.2.1.3) that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUsage {
+    /// digitalSignature.
+    pub digital_signature: bool,
+    /// keyAgreement.
+    pub key_agreement: bool,
+    /// keyCertSign.
+    pub key_cert_sign: bool,
+    /// cRLSign.
+    pub crl_sign: bool,
+}
+
+/// One permitted subtree of an EUM certificate, as SGP.22 section 4.5.2.1.0.2 means it: the eUICC's organisation must be
+/// equal, and its EID must start with the digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EumConstraint {
+    /// organizationName.
+    pub organisation: Option<String>,
+    /// serialNumber: first digits of every EID.
+    pub eid_prefix: Option<String>,
+}
+
+/// An extension and whether it is marked critical.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension<T> {
+    /// The critical flag.
+    pub critical: bool,
+    /// The decoded content.
+    pub value: T,
+}
+
+impl Certificate {
+    /// Parses exactly one DER certificate.
+    pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
+        if der.len() > OCTETS_MAX {
+            return Err(CertificateError::TooLarge(der.len()));
+        }
+        let parsed = x509_cert::Certificate::from_der(der).map_err(CertificateError::Malformed)?;
+        let tbs = signed_part(der).map_err(CertificateError::Malformed)?;
+        let body = parsed.tbs_certificate();
+        if body.signature() != parsed.signature_algorithm() {
+            return Err(CertificateError::AlgorithmMismatch);
+        }
+        let signature = match parsed.signature_algorithm().oid == ECDSA_WITH_SHA256 {
+            true => parsed
+                .signature()
+                .as_bytes()
+                .and_then(|octets| Signature::from_der(octets).ok()),
+            false => None,
+        };
+        let validity = body.validity();
+        let subject = body.subject();
+        Ok(Self(Arc::new(Inner {
+            der: der.to_vec(),
+            tbs,
+            signature_algorithm: parsed.signature_algorithm().oid,
+            signature,
+            public_key: PublicKey::from_spki(&body.subject_public_key_info().owned_to_ref()),
+            serial_number: body.serial_number().as_bytes().to_vec(),
+            not_before: UnixTime::from_duration(validity.not_before.to_unix_duration()),
+            not_after: UnixTime::from_duration(validity.not_after.to_unix_duration()),
+            issuer: body.issuer().to_string(),
+            organisation: unique_attribute(subject, ORGANISATION)?,
+            common_name: unique_attribute(subject, COMMON_NAME)?,
+            subject_serial_number: unique_attribute(subject, SERIAL_NUMBER)?,
+            subject: subject.to_string(),
+            extensions: Extensions::from_x509(body.extensions().map_or(&[][..], Vec::as_slice))?,
+        })))
+    }
+
+    /// Parses the first PEM block, which must be a CERTIFICATE.
+    pub fn from_pem(pem: &str) -> Result<Self, CertificateError> {
+        let (label, document) =
+            Document::from_pem(pem.trim()).map_err(|_| CertificateError::Pem)?;
+        if label != x509_cert::Certificate::PEM_LABEL {
+            return Err(CertificateError::Pem);
+        }
+        Self::from_der(document.as_bytes())
+    }
+
+    /// The certificate as received.
+    pub fn der(&self) -> &[u8] {
+        &self.0.der
+    }
+
+    /// The certificate as a PEM block.
+    pub fn to_pem(&self) -> Result<String, CertificateError> {
+        let document = Document::try_from(self.der()).map_err(CertificateError::Malformed)?;
+        document
+            .to_pem(x509_cert::Certificate::PEM_LABEL, LineEnding::LF)
+            .map_err(|_| CertificateError::Pem)
+    }
+
+    /// The TBSCertificate as received: the octets that the signature covers.
+    pub fn tbs(&self) -> &[u8] {
+        self.0.der.get(self.0.tbs.clone()).unwrap_or_default()
+    }
+
+    /// The subject's key, or why it cannot be used (for example a curve that is not supported).
+    pub fn public_key(&self) -> Result<&PublicKey, KeyError> {
+        self.0.public_key.as_ref().map_err(|error| *error)
+    }
+
+    /// The signature, if the algorithm is ecdsa-with-SHA256 and the value is well-formed for a 256-bit curve.
+    pub fn signature(&self) -> Option<&Signature> {
+        self.0.signature.as_ref()
+    }
+
+    /// Object identifier of the signature algorithm.
+    pub fn signature_algorithm(&self) -> ObjectIdentifier {
+        self.0.signature_algorithm
+    }
+
+    /// Content octets of the serial number INTEGER (big-endian, two's complement).
+    pub fn serial_number(&self) -> &[u8] {
+        &self.0.serial_number
+    }
+
+    /// Start of validity, inclusive.
+    pub fn not_before(&self) -> UnixTime {
+        self.0.not_before
+    }
+
+    /// End of validity, inclusive.
+    pub fn not_after(&self) -> UnixTime {
+        self.0.not_after
+    }
+
+    /// The issuer's name in RFC 4514 form, for people. Never a key for look-ups.
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+
+    /// The subject's name in RFC 4514 form, for people.
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    /// The subject's organizationName.
+    pub fn organisation(&self) -> Option<&str> {
+        self.0.organisation.as_deref()
+    }
+
+    /// The subject's commonName; the eimId in an eIM signing certificate.
+    pub fn common_name(&self) -> Option<&str> {
+        self.0.common_name.as_deref()
+    }
+
+    /// The subject's serialNumber attribute; 32 EID digits in an eUICC certificate. Not the certificate's serial number.
+    pub fn subject_serial_number(&self) -> Option<&str> {
+        self.0.subject_serial_number.as_deref()
+    }
+
+    /// Content of subjectKeyIdentifier, usually 20 octets.
+    pub fn subject_key_identifier(&self) -> Option<&[u8]> {
+        self.0.extensions.subject_key_identifier.as_deref()
+    }
+
+    /// keyIdentifier of authorityKeyIdentifier.
+    pub fn authority_key_identifier(&self) -> Option<&[u8]> {
+        self.0.extensions.authority_key_identifier.as_deref()
+    }
+
+    /// Policy identifiers, in order; empty without the extension.
+    pub fn policies(&self) -> &[ObjectIdentifier] {
+        &self.0.extensions.policies
+    }
+
+    /// keyUsage.
+    pub fn key_usage(&self) -> Option<&Extension<KeyUsage>> {
+        self.0.extensions.key_usage.as_ref()
+    }
+
+    /// extKeyUsage purposes.
+    pub fn extended_key_usage(&self) -> Option<&Extension<Vec<ObjectIdentifier>>> {
+        self.0.extensions.extended_key_usage.as_ref()
+    }
+
+    /// basicConstraints cA; false without the extension.
+    pub fn is_ca(&self) -> bool {
+        self.0
+            .extensions
+            .basic_constraints
+            .as_ref()
+            .is_some_and(|e| e.value.0)
+    }
+
+    /// basicConstraints pathLenConstraint.
+    pub fn path_len(&self) -> Option<u8> {
+        self.0
+            .extensions
+            .basic_constraints
+            .as_ref()
+            .and_then(|e| e.value.1)
+    }
+
+    /// Whether basicConstraints is there and critical.
+    pub(crate) fn has_critical_basic_constraints(&self) -> bool {
+        self.0
+            .extensions
+            .basic_constraints
+            .as_ref()
+            .is_some_and(|e| e.critical)
+    }
+
+    /// nameConstraints, as far as it is in the form of SGP.22.
+    pub fn name_constraints(&self) -> Option<&Extension<Vec<EumConstraint>>> {
+        self.0.extensions.name_constraints.as_ref()
+    }
+
+    /// EUM identification numbers of an SGP.22 v3 EUM certificate (2.23.146.1.2.2.0).
+    pub fn permitted_eins(&self) -> &[String] {
+        &self.0.extensions.permitted_eins
+    }
+
+    /// The one registeredID of subjectAltName: the OID of the SM-DP+, SM-DS, EUM or CI.
+    pub fn registered_id(&self) -> Option<ObjectIdentifier> {
+        self.0.extensions.registered_id
+    }
+
+    /// Content octets of the registeredID OBJECT IDENTIFIER, as `06` and `80` fields of messages carry it.
+    pub fn registered_id_der(&self) -> Option<&[u8]> {
+        self.0
+            .extensions
+            .registered_id
+            .as_ref()
+            .map(ObjectIdentifier::as_bytes)
+    }
+
+    /// dNSName entries of subjectAltName.
+    pub fn dns_names(&self) -> &[String] {
+        &self.0.extensions.dns_names
+    }
+
+    /// URIs of cRLDistributionPoints.
+    pub fn crl_distribution_points(&self) -> &[String] {
+        &self.0.extensions.crl_uris
+    }
+
+    /// Critical extensions that this crate does not process; with any of them the certificate must be refused.
+    pub fn unknown_critical_extensions(&self) -> &[ObjectIdentifier] {
+        &self.0.extensions.unknown_critical
+    }
+
+    /// The role of the subject, or `None` if nothing says so.
+    pub fn role(&self) -> Option<Role> {
+        let by_policy = self.policies().iter().find_map(Role::from_policy);
+        by_policy.or_else(|| self.eim_role())
+    }
+
+    /// Whether any policy identifies an eSIM role.
+    pub(crate) fn has_role_policy(&self) -> bool {
+        self.policies()
+            .iter()
+            .any(|policy| Role::from_policy(policy).is_some())
+    }
+
+    fn eim_role(&self) -> Option<Role> {
+        if self.is_ca() {
+            return None;
+        }
+        match self.extended_key_usage() {
+            Some(purposes) if purposes.value.contains(&SERVER_AUTH) => Some(Role::EimTls),
+            Some(_) => None,
+            None => self
+                .key_usage()
+                .is_some_and(|usage| usage.value.digital_signature)
+                .then_some(Role::EimSigning),
+        }
+    }
+}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.der == other.0.der
+    }
+}
+
+impl Eq for Certificate {}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate")
+            .field("subject", &self.0.subject)
+            .field("issuer", &self.0.issuer)
+            .field("role", &self.role())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Role {
+    /// The role that a certificate policy stands for: SGP.22 v2 annex E, or the longer identifiers of v3 (variants A, B, C).
+    pub fn from_policy(policy: &ObjectIdentifier) -> Option<Self> {
+        POLICIES
+            .iter()
+            .find(|(_, identifiers)| identifiers.contains(policy))
+            .map(|(role, _)| *role)
+    }
+
+    /// The policy identifier of SGP.22 v2 for this role; `None` for eIM certificates.
+    pub fn policy(self) -> Option<ObjectIdentifier> {
+        let (_, identifiers) = POLICIES.iter().find(|(role, _)| *role == self)?;
+        identifiers.first().copied()
+    }
+
+    /// Whether the certificate is for TLS, and so needs extKeyUsage.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Role::SmDpTls | Role::SmDsTls | Role::EimTls)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::CertificateIssuer => "CI",
+            Role::Eum => "EUM",
+            Role::Euicc => "eUICC",
+            Role::SmDpTls => "SM-DP+ TLS",
+            Role::SmDpAuth => "SM-DP+ authentication",
+            Role::SmDpPb => "SM-DP+ profile binding",
+            Role::SmDsTls => "SM-DS TLS",
+            Role::SmDsAuth => "SM-DS authentication",
+            Role::EimSigning => "eIM signing",
+            Role::EimTls => "eIM TLS",
+        })
+    }
+}
+
+struct Inner {
+    der: Vec<u8>,
+    tbs: Range<usize>,
+    signature_algorithm: ObjectIdentifier,
+    signature: Option<Signature>,
+    public_key: Result<PublicKey, KeyError>,
+    serial_number: Vec<u8>,
+    not_before: UnixTime,
+    not_after: UnixTime,
+    issuer: String,
+    subject: String,
+    organisation: Option<String>,
+    common_name: Option<String>,
+    subject_serial_number: Option<String>,
+    extensions: Extensions,
+}
+
+#[derive(Default)]
+struct Extensions {
+    subject_key_identifier: Option<Vec<u8>>,
+    authority_key_identifier: Option<Vec<u8>>,
+    policies: Vec<ObjectIdentifier>,
+    key_usage: Option<Extension<KeyUsage>>,
+    extended_key_usage: Option<Extension<Vec<ObjectIdentifier>>>,
+    /// cA, pathLenConstraint.
+    basic_constraints: Option<Extension<(bool, Option<u8>)>>,
+    name_constraints: Option<Extension<Vec<EumConstraint>>>,
+    permitted_eins: Vec<String>,
+    registered_id: Option<ObjectIdentifier>,
+    dns_names: Vec<String>,
+    crl_uris: Vec<String>,
+    unknown_critical: Vec<ObjectIdentifier>,
+}
+
+impl Extensions {
+    fn from_x509(extensions: &[x509_cert::ext::Extension]) -> Result<Self, CertificateError> {
+        let mut this = Self::default();
+        for (index, extension) in extensions.iter().enumerate() {
+            if extensions
+                .iter()
+                .take(index)
+                .any(|earlier| earlier.extn_id == extension.extn_id)
+            {
+                return Err(CertificateError::RepeatedExtension {
+                    extension: extension.extn_id,
+                });
+            }
+            this.take(extension)
+                .map_err(|_| CertificateError::MalformedExtension {
+                    extension: extension.extn_id,
+                })?;
+        }
+        Ok(this)
+    }
+
+    fn take(&mut self, extension: &x509_cert::ext::Extension) -> der::Result<()> {
+        let critical = extension.critical;
+        let content = extension.extn_value.as_bytes();
+        match extension.extn_id {
+            SubjectKeyIdentifier::OID => {
+                self.subject_key_identifier = Some(
+                    SubjectKeyIdentifier::from_der(content)?
+                        .0
+                        .into_bytes()
+                        .into(),
+                );
+            }
+            AuthorityKeyIdentifier::OID => {
+                let identifier = AuthorityKeyIdentifier::from_der(content)?.key_identifier;
+                self.authority_key_identifier = identifier.map(|octets| octets.into_bytes().into());
+            }
+            CertificatePolicies::OID => {
+                let policies = CertificatePolicies::from_der(content)?.0;
+                self.policies = policies
+                    .into_iter()
+                    .map(|policy| policy.policy_identifier)
+                    .collect();
+            }
+            X509KeyUsage::OID => {
+                let usage = X509KeyUsage::from_der(content)?;
+                self.key_usage = Some(Extension {
+                    critical,
+                    value: KeyUsage {
+                        digital_signature: usage.digital_signature(),
+                        key_agreement: usage.key_agreement(),
+                        key_cert_sign: usage.key_cert_sign(),
+                        crl_sign: usage.crl_sign(),
+                    },
+                });
+            }
+            ExtendedKeyUsage::OID => {
+                let value = ExtendedKeyUsage::from_der(content)?.0;
+                self.extended_key_usage = Some(Extension { critical, value });
+            }
+            BasicConstraints::OID => {
+                let constraints = BasicConstraints::from_der(content)?;
+                let value = (constraints.ca, constraints.path_len_constraint);
+                self.basic_constraints = Some(Extension { critical, value });
+            }
+            NameConstraints::OID => match eum_constraints(NameConstraints::from_der(content)?) {
+                Some(value) => self.name_constraints = Some(Extension { critical, value }),
+                None if critical => self.unknown_critical.push(extension.extn_id),
+                None => {}
+            },
+            SubjectAltName::OID => self.take_alternative_names(SubjectAltName::from_der(content)?),
+            CrlDistributionPoints::OID => {
+                self.crl_uris = distribution_uris(CrlDistributionPoints::from_der(content)?);
+            }
+            PERMITTED_EINS => {
+                let eins = Vec::<PrintableStringRef<'_>>::from_der(content)?;
+                self.permitted_eins = eins.iter().map(|ein| ein.as_str().to_owned()).collect();
+            }
+            other if critical => self.unknown_critical.push(other),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_alternative_names(&mut self, names: SubjectAltName) {
+        let mut registered = Vec::new();
+        for name in names.0 {
+            match name {
+                GeneralName::RegisteredId(oid) => registered.push(oid),
+                GeneralName::DnsName(host) => self.dns_names.push(host.to_string()),
+                _ => {}
+            }
+        }
+        // Two of them would leave open whose certificate it is, so neither counts.
+        if let [only] = registered.as_slice() {
+            self.registered_id = Some(*only);
+        }
+    }
+}
+
+/// `None` if the constraints go beyond what SGP.22 defines, and so cannot be honoured.
+fn eum_constraints(constraints: NameConstraints) -> Option<Vec<EumConstraint>> {
+    if constraints
+        .excluded_subtrees
+        .is_some_and(|excluded| !excluded.is_empty())
+    {
+        return None;
+    }
+    constraints
+        .permitted_subtrees
+        .unwrap_or_default()
+        .into_iter()
+        .map(eum_constraint)
+        .collect()
+}
+
+fn eum_constraint(subtree: GeneralSubtree) -> Option<EumConstraint> {
+    if subtree.minimum != 0 || subtree.maximum.is_some() {
+        return None;
+    }
+    let GeneralName::DirectoryName(name) = subtree.base else {
+        return None;
+    };
+    if name
+        .iter()
+        .any(|attribute| attribute.oid != ORGANISATION && attribute.oid != SERIAL_NUMBER)
+    {
+        return None;
+    }
+    Some(EumConstraint {
+        organisation: unique_attribute(&name, ORGANISATION).ok()?,
+        eid_prefix: unique_attribute(&name, SERIAL_NUMBER).ok()?,
+    })
+}
+
+fn distribution_uris(points: CrlDistributionPoints) -> Vec<String> {
+    let names = points
+        .0
+        .into_iter()
+        .filter_map(|point| match point.distribution_point {
+            Some(DistributionPointName::FullName(names)) => Some(names),
+            _ => None,
+        });
+    names
+        .flatten()
+        .filter_map(|name| match name {
+            GeneralName::UniformResourceIdentifier(uri) => Some(uri.to_string()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn unique_attribute(
+    name: &Name,
+    attribute: ObjectIdentifier,
+) -> Result<Option<String>, CertificateError> {
+    let mut values = name
+        .iter()
+        .filter(|found| found.oid == attribute)
+        .map(|found| text(&found.value));
+    let first = values.next();
+    match values.next() {
+        Some(_) => Err(CertificateError::RepeatedAttribute { attribute }),
+        None => Ok(first.flatten()),
+    }
+}
+
+fn text(value: &Any) -> Option<String> {
+    DirectoryString::try_from(value).ok().map(String::from)
+}
+
+/// Where the TBSCertificate lies in a certificate that parsed.
+pub(crate) fn signed_part(der: &[u8]) -> der::Result<Range<usize>> {
+    let mut reader = SliceReader::new(der)?;
+    Header::decode(&mut reader)?;
+    let start = usize::try_from(reader.position())?;
+    reader.tlv_bytes()?;
+    let end = usize::try_from(reader.position())?;
+    Ok(start..end)
+}
+
+/// eSIM certificates have 500 to 900 octets, web certificates up to some 5,000.
+const OCTETS_MAX: usize = 16 * 1024;
+
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const SERIAL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.5");
+const ORGANISATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
+
+/// id-rsp-expt permittedEins (SGP.22 v3 section 4.5.2.1.0.2).
+const PERMITTED_EINS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.146.1.2.2.0");
+
+/// id-kp-serverAuth.
+pub(crate) const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
+/// id-kp-clientAuth.
+pub(crate) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
+
+macro_rules! oids {
+    ($($text:literal),*) => { &[$(ObjectIdentifier::new_unwrap($text)),*] };
+}
+
+/// Role, then its identifier in SGP.22 v2 and the one in v3, if that is another.
+const POLICIES: [(Role, &[ObjectIdentifier]); 8] = [
+    (Role::CertificateIssuer, oids!["2.23.146.1.2.1.0"]),
+    (
+        Role::Euicc,
+        oids!["2.23.146.1.2.1.1", "2.23.146.1.2.1.0.0.0.0.0"],
+    ),
+    (Role::Eum, oids!["2.23.146.1.2.1.2", "2.23.146.1.2.1.0.0.0"]),
+    (
+        Role::SmDpTls,
+        oids!["2.23.146.1.2.1.3", "2.23.146.1.2.1.0.0.1.0"],
+    ),
+    (
+        Role::SmDpAuth,
+        oids!["2.23.146.1.2.1.4", "2.23.146.1.2.1.0.0.1.1"],
+    ),
+    (
+        Role::SmDpPb,
+        oids!["2.23.146.1.2.1.5", "2.23.146.1.2.1.0.0.1.2"],
+    ),
+    (
+        Role::SmDsTls,
+        oids!["2.23.146.1.2.1.6", "2.23.146.1.2.1.0.0.2.0"],
+    ),
+    (
+        Role::SmDsAuth,
+        oids!["2.23.146.1.2.1.7", "2.23.146.1.2.1.0.0.2.1"],
+    ),
+];
