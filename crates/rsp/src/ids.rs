@@ -81,7 +81,9 @@ impl FromStr for Eid {
         }
         let mut octets = [0; 16];
         for (octet, pair) in octets.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            *octet = pair.iter().fold(0, |packed, digit| (packed << 4) | (digit - b'0'));
+            *octet = pair
+                .iter()
+                .fold(0, |packed, digit| (packed << 4) | (digit - b'0'));
         }
         Self::try_from(EidOctets(octets))
     }
@@ -103,7 +105,9 @@ impl TryFrom<EidOctets> for Eid {
 }
 
 fn mod_97(digits: impl Iterator<Item = u8>) -> u32 {
-    digits.fold(0, |remainder, digit| (remainder * 10 + u32::from(digit - b'0')) % 97)
+    digits.fold(0, |remainder, digit| {
+        (remainder * 10 + u32::from(digit - b'0')) % 97
+    })
 }
 
 impl fmt::Display for Eid {
@@ -152,7 +156,10 @@ impl Value for EidOctets {
 
 impl Describe for EidOctets {
     fn info() -> TypeInfo {
-        TypeInfo { name: "EID", shape: Shape::Eid }
+        TypeInfo {
+            name: "EID",
+            shape: Shape::Eid,
+        }
     }
 }
 
@@ -188,7 +195,10 @@ impl FromStr for Iccid {
         if !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(InvalidId::IccidDigits);
         }
-        let mut nibbles = digits.bytes().map(|digit| digit - b'0').chain(std::iter::repeat(0x0F));
+        let mut nibbles = digits
+            .bytes()
+            .map(|digit| digit - b'0')
+            .chain(std::iter::repeat(0x0F));
         let mut octets = [0; 10];
         for octet in &mut octets {
             let low = nibbles.next().unwrap_or(0x0F);
@@ -231,7 +241,10 @@ impl Value for Iccid {
 
 impl Describe for Iccid {
     fn info() -> TypeInfo {
-        TypeInfo { name: "Iccid", shape: Shape::Iccid }
+        TypeInfo {
+            name: "Iccid",
+            shape: Shape::Iccid,
+        }
     }
 }
 
@@ -297,7 +310,10 @@ impl Value for TransactionId {
 
 impl Describe for TransactionId {
     fn info() -> TypeInfo {
-        TypeInfo { name: "TransactionId", shape: Shape::Octets }
+        TypeInfo {
+            name: "TransactionId",
+            shape: Shape::Octets,
+        }
     }
 }
 
@@ -311,7 +327,9 @@ mod generators {
         fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
             let number = u.int_in_range(0..=99_999_999_999_999_999_u64)?;
             let digits = u.int_in_range(18..=20)?;
-            format!("{number:0digits$}").parse().map_err(|_| arbitrary::Error::IncorrectFormat)
+            format!("{number:0digits$}")
+                .parse()
+                .map_err(|_| arbitrary::Error::IncorrectFormat)
         }
     }
 
@@ -340,17 +358,32 @@ mod tests {
             assert_eq!(eid.parse::<Eid>().unwrap().to_string(), eid);
             assert_eq!(Eid::with_check_digits(&eid[..30]).unwrap().to_string(), eid);
         }
-        assert_eq!("89049032123451234512345678901335".parse::<Eid>(), Err(InvalidId::EidCheckDigits));
-        assert_eq!("8904903212345123451234567890123".parse::<Eid>(), Err(InvalidId::EidLength));
-        assert_eq!("11049032123451234512345678901235".parse::<Eid>(), Err(InvalidId::EidDigits));
-        assert_eq!("8904903212345123451234567890123A".parse::<Eid>(), Err(InvalidId::EidDigits));
+        assert_eq!(
+            "89049032123451234512345678901335".parse::<Eid>(),
+            Err(InvalidId::EidCheckDigits)
+        );
+        assert_eq!(
+            "8904903212345123451234567890123".parse::<Eid>(),
+            Err(InvalidId::EidLength)
+        );
+        assert_eq!(
+            "11049032123451234512345678901235".parse::<Eid>(),
+            Err(InvalidId::EidDigits)
+        );
+        assert_eq!(
+            "8904903212345123451234567890123A".parse::<Eid>(),
+            Err(InvalidId::EidDigits)
+        );
         assert!("8９49032123451234512345678901235".parse::<Eid>().is_err());
     }
 
     #[test]
     fn iccids_are_nibble_swapped_on_the_wire() {
         let iccid: Iccid = "89000123456789012341".parse().unwrap();
-        assert_eq!(iccid.octets(), &[0x98, 0x00, 0x10, 0x32, 0x54, 0x76, 0x98, 0x10, 0x32, 0x14]);
+        assert_eq!(
+            iccid.octets(),
+            &[0x98, 0x00, 0x10, 0x32, 0x54, 0x76, 0x98, 0x10, 0x32, 0x14]
+        );
         let of_19: Iccid = "8944476500001224158".parse().unwrap();
         assert_eq!(of_19.octets().last(), Some(&0xF8));
         assert_eq!(of_19.to_string(), "8944476500001224158");

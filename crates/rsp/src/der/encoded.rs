@@ -45,7 +45,10 @@ impl<T: Element> Element for Encoded<T> {
     }
 
     fn decode_element(tlv: Tlv<'_>) -> Result<Self, Error> {
-        Ok(Self { value: T::decode_element(tlv)?, bytes: tlv.whole().to_vec() })
+        Ok(Self {
+            value: T::decode_element(tlv)?,
+            bytes: tlv.whole().to_vec(),
+        })
     }
 
     fn encode_element(&self, writer: &mut Writer) {
@@ -69,7 +72,10 @@ pub struct RawElement {
 impl RawElement {
     /// Keeps a TLV.
     pub fn from_tlv(tlv: Tlv<'_>) -> Self {
-        Self { tag: tlv.tag(), bytes: tlv.whole().to_vec() }
+        Self {
+            tag: tlv.tag(),
+            bytes: tlv.whole().to_vec(),
+        }
     }
 
     /// Its tag.
@@ -130,14 +136,24 @@ mod generators {
             let content = u.bytes(usize::min(length, u.len()))?.to_vec();
             let mut writer = Writer::new();
             writer.tlv(tag, |w| w.raw(&content));
-            Ok(Self { tag, bytes: writer.into_bytes() })
+            Ok(Self {
+                tag,
+                bytes: writer.into_bytes(),
+            })
         }
     }
 
     impl<'a> Arbitrary<'a> for Extensions {
         fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-            let count = if u.ratio(1, 8)? { u.int_in_range(1..=2)? } else { 0 };
-            (0..count).map(|_| RawElement::arbitrary(u)).collect::<Result<_>>().map(Self)
+            let count = if u.ratio(1, 8)? {
+                u.int_in_range(1..=2)?
+            } else {
+                0
+            };
+            (0..count)
+                .map(|_| RawElement::arbitrary(u))
+                .collect::<Result<_>>()
+                .map(Self)
         }
     }
 }

@@ -71,7 +71,10 @@ pub enum ErrorKind {
 impl Error {
     /// An error without a place yet.
     pub fn new(kind: ErrorKind) -> Self {
-        Self { kind, path: Vec::new() }
+        Self {
+            kind,
+            path: Vec::new(),
+        }
     }
 
     /// Content that does not fit its type.
@@ -93,7 +96,12 @@ impl Error {
 
     /// Where it was: names from the outermost object to the innermost, joined by dots.
     pub fn place(&self) -> String {
-        self.path.iter().rev().copied().collect::<Vec<_>>().join(".")
+        self.path
+            .iter()
+            .rev()
+            .copied()
+            .collect::<Vec<_>>()
+            .join(".")
     }
 }
 

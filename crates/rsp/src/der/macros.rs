@@ -155,13 +155,34 @@ macro_rules! choice {
     (
         $(#[$meta:meta])*
         $vis:vis enum $name:ident $(@ $own:literal)? {
-            $(recover $recover:path;)?
+            recover $recover:path;
+            $($arms:tt)*
+        }
+    ) => {
+        $crate::choice! {
+            @build [$recover] $(#[$meta])* $vis enum $name $(@ $own)? { $($arms)* }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident $(@ $own:literal)? { $($arms:tt)* }
+    ) => {
+        $crate::choice! {
+            @build [] $(#[$meta])* $vis enum $name $(@ $own)? { $($arms)* }
+        }
+    };
+
+    (
+        @build [$($recover:path)?]
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident $(@ $own:literal)? {
             $( $(#[$arm_meta:meta])* $mode:ident $arm:ident $(@ $tag:literal)? : $ty:ty ),* $(,)?
         }
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq)]
         #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+        #[allow(clippy::large_enum_variant, reason = "messages are made once and moved rarely")]
         $vis enum $name {
             $( $(#[$arm_meta])* $arm($ty), )*
             /// An alternative that this version does not know, as received.
@@ -169,6 +190,7 @@ macro_rules! choice {
         }
 
         impl $name {
+            #[allow(dead_code, reason = "not every CHOICE has need of it")]
             fn arm_accepts(tag: $crate::der::Tag) -> bool {
                 false $( || $crate::sequence!(@accepts tag $(@ $tag)? : $ty) )*
             }
@@ -453,6 +475,7 @@ macro_rules! bits {
 
         impl $crate::der::Describe for $name {
             fn info() -> $crate::der::TypeInfo {
+                #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
                 const NAMES: &[&str] = &{
                     const HIGHEST: usize = {
                         let numbers = [$($number as usize),*];

@@ -57,8 +57,9 @@ pub trait Element: Sized + Describe {
         let tlv = reader.expect_any()?;
         reader.finish()?;
         if !Self::accepts(tlv.tag()) {
-            return Err(Error::new(ErrorKind::UnexpectedTag { found: tlv.tag() })
-                .within(Self::info().name));
+            return Err(
+                Error::new(ErrorKind::UnexpectedTag { found: tlv.tag() }).within(Self::info().name)
+            );
         }
         Self::decode_element(tlv).map_err(|error| error.within(Self::info().name))
     }

@@ -48,7 +48,10 @@ impl Value for Octets {
 
 impl Describe for Octets {
     fn info() -> TypeInfo {
-        TypeInfo { name: "OCTET STRING", shape: Shape::Octets }
+        TypeInfo {
+            name: "OCTET STRING",
+            shape: Shape::Octets,
+        }
     }
 }
 
@@ -69,7 +72,10 @@ impl<const N: usize> Value for [u8; N] {
 
 impl<const N: usize> Describe for [u8; N] {
     fn info() -> TypeInfo {
-        TypeInfo { name: "OCTET STRING", shape: Shape::Octets }
+        TypeInfo {
+            name: "OCTET STRING",
+            shape: Shape::Octets,
+        }
     }
 }
 
@@ -90,7 +96,10 @@ impl Value for String {
 
 impl Describe for String {
     fn info() -> TypeInfo {
-        TypeInfo { name: "UTF8String", shape: Shape::Text }
+        TypeInfo {
+            name: "UTF8String",
+            shape: Shape::Text,
+        }
     }
 }
 
@@ -114,7 +123,10 @@ impl Value for bool {
 
 impl Describe for bool {
     fn info() -> TypeInfo {
-        TypeInfo { name: "BOOLEAN", shape: Shape::Boolean }
+        TypeInfo {
+            name: "BOOLEAN",
+            shape: Shape::Boolean,
+        }
     }
 }
 
@@ -136,7 +148,9 @@ impl Value for i64 {
             return Err(Error::invalid("an INTEGER with a redundant leading octet"));
         }
         let sign = if first & 0x80 == 0 { 0 } else { -1 };
-        Ok(content.iter().fold(sign, |value: i64, &octet| (value << 8) | i64::from(octet)))
+        Ok(content
+            .iter()
+            .fold(sign, |value: i64, &octet| (value << 8) | i64::from(octet)))
     }
 
     fn encode_content(&self, writer: &mut Writer) {
@@ -144,7 +158,8 @@ impl Value for i64 {
         let redundant = octets
             .windows(2)
             .take_while(|pair| {
-                matches!(pair, [0x00, next] if *next < 0x80) || matches!(pair, [0xFF, next] if *next >= 0x80)
+                matches!(pair, [0x00, next] if *next < 0x80)
+                    || matches!(pair, [0xFF, next] if *next >= 0x80)
             })
             .count();
         writer.raw(octets.get(redundant..).unwrap_or_default());
@@ -153,7 +168,10 @@ impl Value for i64 {
 
 impl Describe for i64 {
     fn info() -> TypeInfo {
-        TypeInfo { name: "INTEGER", shape: Shape::Integer(|_| None) }
+        TypeInfo {
+            name: "INTEGER",
+            shape: Shape::Integer(|_| None),
+        }
     }
 }
 
@@ -177,7 +195,10 @@ impl Value for Null {
 
 impl Describe for Null {
     fn info() -> TypeInfo {
-        TypeInfo { name: "NULL", shape: Shape::Empty }
+        TypeInfo {
+            name: "NULL",
+            shape: Shape::Empty,
+        }
     }
 }
 
@@ -209,7 +230,9 @@ impl BitString {
 
     /// Whether a bit is set; bits beyond the end are not.
     pub fn contains(&self, bit: usize) -> bool {
-        self.octets.get(bit / 8).is_some_and(|octet| octet & (0x80 >> (bit % 8)) != 0)
+        self.octets
+            .get(bit / 8)
+            .is_some_and(|octet| octet & (0x80 >> (bit % 8)) != 0)
     }
 
     /// The numbers of the set bits.
@@ -239,12 +262,21 @@ impl Value for BitString {
         let padding = match octets.last() {
             Some(last) if unused < 8 => last & ((1_u8 << unused) - 1),
             None if unused == 0 => 0,
-            _ => return Err(Error::invalid("a BIT STRING with an impossible number of unused bits")),
+            _ => {
+                return Err(Error::invalid(
+                    "a BIT STRING with an impossible number of unused bits",
+                ));
+            }
         };
         if padding != 0 {
-            return Err(Error::invalid("a BIT STRING with unused bits that are not zero"));
+            return Err(Error::invalid(
+                "a BIT STRING with unused bits that are not zero",
+            ));
         }
-        Ok(Self { octets: octets.to_vec(), unused })
+        Ok(Self {
+            octets: octets.to_vec(),
+            unused,
+        })
     }
 
     fn encode_content(&self, writer: &mut Writer) {
@@ -255,7 +287,10 @@ impl Value for BitString {
 
 impl Describe for BitString {
     fn info() -> TypeInfo {
-        TypeInfo { name: "BIT STRING", shape: Shape::Bits(&[]) }
+        TypeInfo {
+            name: "BIT STRING",
+            shape: Shape::Bits(&[]),
+        }
     }
 }
 
@@ -357,7 +392,10 @@ impl Value for Oid {
 
 impl Describe for Oid {
     fn info() -> TypeInfo {
-        TypeInfo { name: "OBJECT IDENTIFIER", shape: Shape::Oid }
+        TypeInfo {
+            name: "OBJECT IDENTIFIER",
+            shape: Shape::Oid,
+        }
     }
 }
 
@@ -376,7 +414,10 @@ impl<T: Element> Value for Vec<T> {
 
 impl<T: Describe> Describe for Vec<T> {
     fn info() -> TypeInfo {
-        TypeInfo { name: "SEQUENCE OF", shape: Shape::List(T::info) }
+        TypeInfo {
+            name: "SEQUENCE OF",
+            shape: Shape::List(T::info),
+        }
     }
 }
 
@@ -418,7 +459,10 @@ impl Value for Opaque {
 
 impl Describe for Opaque {
     fn info() -> TypeInfo {
-        TypeInfo { name: "ANY", shape: Shape::Foreign }
+        TypeInfo {
+            name: "ANY",
+            shape: Shape::Foreign,
+        }
     }
 }
 
@@ -443,7 +487,9 @@ mod generators {
     impl<'a> Arbitrary<'a> for BitString {
         fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
             let mask: u16 = u.arbitrary()?;
-            Ok(Self::from_bits((0..16).filter(|bit| mask & (1 << bit) != 0)))
+            Ok(Self::from_bits(
+                (0..16).filter(|bit| mask & (1 << bit) != 0),
+            ))
         }
     }
 
@@ -451,7 +497,8 @@ mod generators {
         fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
             let arcs: [u16; 2] = u.arbitrary()?;
             let [second, third] = arcs;
-            Self::from_dotted(&format!("2.{second}.{third}")).map_err(|_| arbitrary::Error::IncorrectFormat)
+            Self::from_dotted(&format!("2.{second}.{third}"))
+                .map_err(|_| arbitrary::Error::IncorrectFormat)
         }
     }
 
@@ -513,10 +560,17 @@ mod tests {
         let bits = BitString::from_bits([0, 3]);
         assert_eq!(encode(&bits), [0x04, 0x90]);
         assert_eq!(BitString::from_bits([]), decode(&[0x00]).unwrap());
-        assert!(decode::<BitString>(&[0x04, 0x98]).is_err(), "padding must be zero");
+        assert!(
+            decode::<BitString>(&[0x04, 0x98]).is_err(),
+            "padding must be zero"
+        );
         assert!(decode::<BitString>(&[0x08, 0x00]).is_err());
         let with_trailing_zeros: BitString = decode(&[0x00, 0x80]).unwrap();
-        assert_eq!(encode(&with_trailing_zeros), [0x00, 0x80], "kept as a card sent it");
+        assert_eq!(
+            encode(&with_trailing_zeros),
+            [0x00, 0x80],
+            "kept as a card sent it"
+        );
     }
 
     #[test]
@@ -524,7 +578,10 @@ mod tests {
         let oid = Oid::from_dotted("2.999.10").unwrap();
         assert_eq!(oid.content(), [0x88, 0x37, 0x0A]);
         assert_eq!(oid.to_string(), "2.999.10");
-        assert_eq!(Oid::from_dotted("2.23.146.1.2.1.0").unwrap().to_string(), "2.23.146.1.2.1.0");
+        assert_eq!(
+            Oid::from_dotted("2.23.146.1.2.1.0").unwrap().to_string(),
+            "2.23.146.1.2.1.0"
+        );
         for bad in ["", "1", "3.1", "1.40", "a.b", "2.999."] {
             assert!(Oid::from_dotted(bad).is_err(), "{bad}");
         }

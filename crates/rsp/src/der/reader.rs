@@ -52,11 +52,18 @@ impl<'a> Reader<'a> {
                 limit: limits.message_octets_max,
             }));
         }
-        Ok(Self { rest: bytes, depth: 0, limits })
+        Ok(Self {
+            rest: bytes,
+            depth: 0,
+            limits,
+        })
     }
 
     /// The next TLV, or `None` at the end.
-    #[expect(clippy::should_implement_trait, reason = "fallible, and not an Iterator")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "fallible, and not an Iterator"
+    )]
     pub fn next(&mut self) -> Result<Option<Tlv<'a>>, Error> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -69,13 +76,21 @@ impl<'a> Reader<'a> {
         let end = start
             .checked_add(length)
             .ok_or_else(|| Error::new(ErrorKind::Truncated))?;
-        let (Some(content), Some(whole), Some(rest)) =
-            (self.rest.get(start..end), self.rest.get(..end), self.rest.get(end..))
-        else {
+        let (Some(content), Some(whole), Some(rest)) = (
+            self.rest.get(start..end),
+            self.rest.get(..end),
+            self.rest.get(end..),
+        ) else {
             return Err(Error::new(ErrorKind::Truncated));
         };
         self.rest = rest;
-        Ok(Some(Tlv { tag, content, whole, depth: self.depth, limits: self.limits }))
+        Ok(Some(Tlv {
+            tag,
+            content,
+            whole,
+            depth: self.depth,
+            limits: self.limits,
+        }))
     }
 
     /// The next TLV; its absence is an error.
@@ -112,7 +127,9 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::TrailingOctets { count: self.rest.len() }))
+        Err(Error::new(ErrorKind::TrailingOctets {
+            count: self.rest.len(),
+        }))
     }
 }
 
@@ -135,9 +152,15 @@ impl<'a> Tlv<'a> {
     /// A reader over the TLVs inside. Counts as one level of depth.
     pub fn open(&self) -> Result<Reader<'a>, Error> {
         if self.depth >= self.limits.depth_max {
-            return Err(Error::new(ErrorKind::TooDeep { limit: self.limits.depth_max }));
+            return Err(Error::new(ErrorKind::TooDeep {
+                limit: self.limits.depth_max,
+            }));
         }
-        Ok(Reader { rest: self.content, depth: self.depth + 1, limits: self.limits })
+        Ok(Reader {
+            rest: self.content,
+            depth: self.depth + 1,
+            limits: self.limits,
+        })
     }
 
     /// The same octets seen under another tag: for a CHOICE arm whose own tag was left out.
@@ -156,7 +179,9 @@ impl<'a> Tlv<'a> {
         let mut members = Vec::new();
         while let Some(tlv) = reader.next()? {
             if members.len() >= self.limits.list_members_max {
-                return Err(Error::new(ErrorKind::TooMany { limit: self.limits.list_members_max }));
+                return Err(Error::new(ErrorKind::TooMany {
+                    limit: self.limits.list_members_max,
+                }));
             }
             members.push(T::decode_element(tlv)?);
         }
@@ -194,7 +219,9 @@ impl<'a> FieldReader<'a> {
         let Some(tlv) = self.take_if(|found| found == Tag::new(tag))? else {
             return Ok(None);
         };
-        T::decode_content(tlv).map(Some).map_err(|error| error.within(name))
+        T::decode_content(tlv)
+            .map(Some)
+            .map_err(|error| error.within(name))
     }
 
     /// A member that must be there.
@@ -208,7 +235,9 @@ impl<'a> FieldReader<'a> {
         let Some(tlv) = self.take_if(T::accepts)? else {
             return Ok(None);
         };
-        T::decode_element(tlv).map(Some).map_err(|error| error.within(name))
+        T::decode_element(tlv)
+            .map(Some)
+            .map_err(|error| error.within(name))
     }
 
     /// A member with a tag of its own that must be there. An unknown alternative of an
@@ -228,7 +257,9 @@ impl<'a> FieldReader<'a> {
                 return Err(Error::new(ErrorKind::Misplaced { found: tlv.tag }));
             }
             if extensions.len() >= tlv.limits.list_members_max {
-                return Err(Error::new(ErrorKind::TooMany { limit: tlv.limits.list_members_max }));
+                return Err(Error::new(ErrorKind::TooMany {
+                    limit: tlv.limits.list_members_max,
+                }));
             }
             extensions.push(RawElement::from_tlv(tlv));
         }
@@ -275,13 +306,25 @@ mod tests {
     #[test]
     fn lengths_must_be_minimal_unless_the_limits_say_otherwise() {
         let strict = Limits::default();
-        let lenient = Limits { non_minimal_lengths: true, ..strict };
-        for padded in [&[0x04, 0x81, 0x01, 0xAA][..], &[0x04, 0x82, 0x00, 0x01, 0xAA][..]] {
+        let lenient = Limits {
+            non_minimal_lengths: true,
+            ..strict
+        };
+        for padded in [
+            &[0x04, 0x81, 0x01, 0xAA][..],
+            &[0x04, 0x82, 0x00, 0x01, 0xAA][..],
+        ] {
             assert_eq!(first(padded, &strict), Err(ErrorKind::MalformedLength));
             assert_eq!(first(padded, &lenient), Ok((0x04, vec![0xAA])));
         }
-        assert_eq!(first(&[0x30, 0x80, 0x00, 0x00], &lenient), Err(ErrorKind::MalformedLength));
-        assert_eq!(first(&[0x04, 0x85, 0, 0, 0, 0, 1, 0xAA], &lenient), Err(ErrorKind::MalformedLength));
+        assert_eq!(
+            first(&[0x30, 0x80, 0x00, 0x00], &lenient),
+            Err(ErrorKind::MalformedLength)
+        );
+        assert_eq!(
+            first(&[0x04, 0x85, 0, 0, 0, 0, 1, 0xAA], &lenient),
+            Err(ErrorKind::MalformedLength)
+        );
     }
 
     #[test]
@@ -295,17 +338,35 @@ mod tests {
     #[test]
     fn the_size_limit_holds_exactly() {
         let message = [0x04, 0x02, 1, 2];
-        let on_it = Limits { message_octets_max: 4, ..Limits::default() };
-        let below = Limits { message_octets_max: 3, ..Limits::default() };
+        let on_it = Limits {
+            message_octets_max: 4,
+            ..Limits::default()
+        };
+        let below = Limits {
+            message_octets_max: 3,
+            ..Limits::default()
+        };
         assert!(first(&message, &on_it).is_ok());
-        assert_eq!(first(&message, &below), Err(ErrorKind::TooLong { length: 4, limit: 3 }));
+        assert_eq!(
+            first(&message, &below),
+            Err(ErrorKind::TooLong {
+                length: 4,
+                limit: 3
+            })
+        );
     }
 
     #[test]
     fn the_depth_limit_holds_exactly() {
-        let limits = Limits { depth_max: 3, ..Limits::default() };
+        let limits = Limits {
+            depth_max: 3,
+            ..Limits::default()
+        };
         let descend = |levels: usize| -> Result<(), ErrorKind> {
-            let bytes: Vec<u8> = (0..levels).rev().flat_map(|below| [0x30, 2 * below as u8]).collect();
+            let bytes: Vec<u8> = (0..levels)
+                .rev()
+                .flat_map(|below| [0x30, 2 * below as u8])
+                .collect();
             let mut reader = Reader::new(&bytes, &limits).map_err(|e| e.kind().clone())?;
             while let Some(tlv) = reader.next().map_err(|e| e.kind().clone())? {
                 reader = tlv.open().map_err(|e| e.kind().clone())?;

@@ -9,7 +9,9 @@ pub struct Writer {
 impl Writer {
     /// An empty writer.
     pub fn new() -> Self {
-        Self { out: Vec::with_capacity(256) }
+        Self {
+            out: Vec::with_capacity(256),
+        }
     }
 
     /// Appends content octets as they are.
