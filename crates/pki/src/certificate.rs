@@ -5,10 +5,11 @@ use core::ops::Range;
 use std::sync::Arc;
 
 use const_oid::{AssociatedOid, ObjectIdentifier};
-use der::asn1::{Any, PrintableStringRef};
+use der::asn1::{Any, AnyRef, Ia5StringRef, PrintableStringRef};
 use der::pem::{LineEnding, PemLabel};
 use der::referenced::OwnedToRef;
-use der::{Decode, Document, Header, Reader, SliceReader};
+use der::{Decode, Document, Header, Reader, SliceReader, Tag, TagNumber, Tagged};
+use rsp::der::Oid;
 use x509_cert::ext::pkix::constraints::name::GeneralSubtree;
 use x509_cert::ext::pkix::name::{DirectoryString, DistributionPointName, GeneralName};
 use x509_cert::ext::pkix::{
@@ -305,17 +306,13 @@ impl Certificate {
     }
 
     /// The one registeredID of subjectAltName: the OID of the SM-DP+, SM-DS, EUM or CI.
-    pub fn registered_id(&self) -> Option<ObjectIdentifier> {
-        self.0.extensions.registered_id
+    pub fn registered_id(&self) -> Option<&Oid> {
+        self.0.extensions.registered_id.as_ref()
     }
 
     /// Content octets of the registeredID OBJECT IDENTIFIER, as `06` and `80` fields of messages carry it.
     pub fn registered_id_der(&self) -> Option<&[u8]> {
-        self.0
-            .extensions
-            .registered_id
-            .as_ref()
-            .map(ObjectIdentifier::as_bytes)
+        self.registered_id().map(Oid::content)
     }
 
     /// dNSName entries of subjectAltName.
@@ -445,7 +442,7 @@ struct Extensions {
     basic_constraints: Option<Extension<(bool, Option<u8>)>>,
     name_constraints: Option<Extension<Vec<EumConstraint>>>,
     permitted_eins: Vec<String>,
-    registered_id: Option<ObjectIdentifier>,
+    registered_id: Option<Oid>,
     dns_names: Vec<String>,
     crl_uris: Vec<String>,
     unknown_critical: Vec<ObjectIdentifier>,
@@ -521,7 +518,10 @@ impl Extensions {
                 None if critical => self.unknown_critical.push(extension.extn_id),
                 None => {}
             },
-            SubjectAltName::OID => self.take_alternative_names(SubjectAltName::from_der(content)?),
+            SubjectAltName::OID => {
+                // Read element by element: the typed GeneralName knows no registeredID under 2.40 and above, such as 2.999.
+                self.take_alternative_names(&Vec::<AnyRef<'_>>::from_der(content)?)?;
+            }
             CrlDistributionPoints::OID => {
                 self.crl_uris = distribution_uris(CrlDistributionPoints::from_der(content)?);
             }
@@ -535,19 +535,27 @@ impl Extensions {
         Ok(())
     }
 
-    fn take_alternative_names(&mut self, names: SubjectAltName) {
+    fn take_alternative_names(&mut self, names: &[AnyRef<'_>]) -> der::Result<()> {
         let mut registered = Vec::new();
-        for name in names.0 {
-            match name {
-                GeneralName::RegisteredId(oid) => registered.push(oid),
-                GeneralName::DnsName(host) => self.dns_names.push(host.to_string()),
+        for name in names {
+            match name.tag() {
+                SAN_REGISTERED_ID => {
+                    registered.push(
+                        Oid::from_content(name.value()).map_err(|_| name.tag().value_error())?,
+                    );
+                }
+                SAN_DNS_NAME => {
+                    let host = Ia5StringRef::new(name.value())?;
+                    self.dns_names.push(host.as_str().to_owned());
+                }
                 _ => {}
             }
         }
         // Two of them would leave open whose certificate it is, so neither counts.
-        if let [only] = registered.as_slice() {
-            self.registered_id = Some(*only);
+        if registered.len() == 1 {
+            self.registered_id = registered.pop();
         }
+        Ok(())
     }
 }
 
@@ -634,6 +642,16 @@ pub(crate) fn signed_part(der: &[u8]) -> der::Result<Range<usize>> {
 
 /// eSIM certificates have 500 to 900 octets, web certificates up to some 5,000.
 const OCTETS_MAX: usize = 16 * 1024;
+
+/// subjectAltName [2] dNSName and [8] registeredID (RFC 5280 section 4.2.1.6).
+pub(crate) const SAN_DNS_NAME: Tag = Tag::ContextSpecific {
+    constructed: false,
+    number: TagNumber(2),
+};
+pub(crate) const SAN_REGISTERED_ID: Tag = Tag::ContextSpecific {
+    constructed: false,
+    number: TagNumber(8),
+};
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const SERIAL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.5");

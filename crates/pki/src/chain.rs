@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use const_oid::{AssociatedOid, ObjectIdentifier};
+use rsp::der::Oid;
 use x509_cert::ext::pkix::{
     BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName,
 };
@@ -90,7 +91,7 @@ pub struct VerifiedEuicc {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedServer {
     /// The registeredID. Always there for SM-DP+ and SM-DS.
-    pub oid: Option<ObjectIdentifier>,
+    pub oid: Option<Oid>,
     /// commonName; the eimId for [`Role::EimSigning`].
     pub common_name: Option<String>,
     /// The key of the certificate.
@@ -418,7 +419,7 @@ impl TrustAnchors {
         check_signature(certificate, &anchor.key, role)?;
         check_validity(certificate, now, role)?;
         anchor.check(certificate, now, role)?;
-        let oid = certificate.registered_id();
+        let oid = certificate.registered_id().cloned();
         if oid.is_none() && !matches!(role, Role::EimSigning | Role::EimTls) {
             return Err(ChainError::MissingExtension {
                 which: role,

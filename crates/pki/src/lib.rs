@@ -30,12 +30,13 @@ pub use certificate::{Certificate, CertificateError, EumConstraint, Extension, K
 pub use chain::{
     AnchorError, ChainError, ChainPolicy, TrustAnchors, VerifiedEuicc, VerifiedServer,
 };
-pub use const_oid::ObjectIdentifier as Oid;
+pub use const_oid::ObjectIdentifier;
 pub use crl::{Crl, CrlError};
 pub use curve::Curve;
 pub use ephemeral::{AgreementError, EphemeralKey};
 pub use key_store::{FileKeyStore, KeyName, KeyNameError, KeyStore, KeyStoreError};
 pub use private_key::{PrivateKey, SignError, Signer};
 pub use public_key::{KeyError, PublicKey, SignatureInvalid};
+pub use rsp::der::Oid;
 pub use signature_value::{Signature, SignatureMalformed};
 pub use time::UnixTime;
