@@ -14,6 +14,7 @@
 
 pub mod der;
 pub mod ids;
+pub mod saip;
 pub mod sgp22;
 pub mod sgp32;
 pub mod tolerance;
