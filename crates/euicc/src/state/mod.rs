@@ -1,0 +1,225 @@
+//! All that the eUICC must still know after a power cut, and its encoding.
+//!
+//! The state is one DER object that is always written whole ([`crate::nvm`]), so that a command either happened with
+//! everything that belongs to it (Profile, notification, result, counter) or did not happen.
+
+mod pending;
+mod profile;
+mod secret;
+
+pub(crate) use pending::{KeptNotification, KeptResult, Pending};
+pub(crate) use profile::Profile;
+pub(crate) use secret::SecretOctets;
+
+use rsp::der::{Element, Error, Limits, Octets, Oid};
+use rsp::ids::{EidOctets, Iccid, TransactionId};
+use rsp::sequence;
+use rsp::sgp22::{
+    Certificate, EuiccInfo2, KeyIdentifier, OctetTo16, ProfilePolicyAuthorisationRule,
+};
+use rsp::sgp32::{ConfigureImmediateEnable, EimConfigurationData, EimId};
+use zeroize::Zeroizing;
+
+/// Layout of [`State`]. Raise it when an old state needs more than its missing members' defaults, and convert in
+/// [`State::decode`].
+pub(crate) const LAYOUT_VERSION: i64 = 1;
+
+sequence! {
+    /// The whole of what lasts.
+    pub(crate) struct State @ 0x30 {
+        req layout_version @ 0x80: i64,
+        req eid @ 0x5A: EidOctets,
+        /// In the order of `euiccCiPKIdListForSigning`.
+        req identities @ 0xA1: Vec<StoredIdentity>,
+        /// CIs that servers are verified under.
+        req ci_certificates @ 0xA2: Vec<Certificate>,
+        /// What does not change; the lists of CIs and the free memory are filled in when asked.
+        elem info2_template: EuiccInfo2,
+        req options @ 0xA3: StoredOptions,
+        req profiles @ 0xA4: Vec<Profile>,
+        req eims @ 0xA5: Vec<AssociatedEim>,
+        /// The last association token given out; survives the deletion of every eIM.
+        req token_counter @ 0x86: i64,
+        /// The last number given to a notification or a result.
+        req sequence_number @ 0x87: i64,
+        req pending @ 0xA8: Vec<Pending>,
+        opt default_smdp_address @ 0x89: String,
+        req root_smds_address @ 0x8A: String,
+        req rat @ 0xAB: Vec<ProfilePolicyAuthorisationRule>,
+        opt immediate_enable @ 0xAC: ConfigureImmediateEnable,
+        opt rollback @ 0xAD: RollbackGrant,
+        /// The Profile that the Fallback Profile displaced, while the fallback lasts.
+        opt displaced_by_fallback @ 0x8E: Iccid,
+        /// Present while the Emergency Profile is enabled.
+        opt emergency @ 0xAF: Emergency,
+        opt retained_key @ 0xB0: StoredRetainedKey,
+        /// The number in the next ISD-P AID.
+        req next_isdp_number @ 0x91: i64,
+    }
+}
+
+sequence! {
+    /// SK.EUICC under one CI, with its certificates.
+    pub(crate) struct StoredIdentity @ 0x30 {
+        req ci_key_id @ 0x80: Octets,
+        /// PKCS#8.
+        req private_key @ 0x81: SecretOctets,
+        req euicc_certificate @ 0xA2: Certificate,
+        req eum_certificate @ 0xA3: Certificate,
+    }
+}
+
+sequence! {
+    /// [`crate::Options`] as stored.
+    pub(crate) struct StoredOptions @ 0x30 {
+        req profile_memory_octets @ 0x80: i64,
+        req eims_max @ 0x81: i64,
+        req package_octets_max @ 0x82: i64,
+        req result_octets_max @ 0x83: i64,
+        req fallback_supported @ 0x84: bool,
+        req ecall_supported @ 0x85: bool,
+        req eim_reset_allowed @ 0x86: bool,
+        req immediate_enable_reset_allowed @ 0x87: bool,
+        req terminal_capability_required @ 0x88: bool,
+    }
+}
+
+sequence! {
+    /// An eIM whose packages are accepted.
+    pub(crate) struct AssociatedEim @ 0x30 {
+        /// As given, without counter value and association token, which are below.
+        elem configuration: EimConfigurationData,
+        /// The largest counter value accepted so far.
+        req counter_value @ 0x81: i64,
+        opt association_token @ 0x82: i64,
+    }
+}
+
+sequence! {
+    /// Permission for one ProfileRollback.
+    pub(crate) struct RollbackGrant @ 0x30 {
+        /// The Profile to return to.
+        req previous @ 0x80: Iccid,
+        /// The Profile that the package enabled.
+        req enabled @ 0x81: Iccid,
+        req eim_id @ 0x82: EimId,
+        req counter_value @ 0x83: i64,
+        opt eim_transaction_id @ 0x84: TransactionId,
+        /// The result that the result of the rollback replaces.
+        req result_seq_number @ 0x85: i64,
+        /// The fallback that the package ended, to be restored with the Profile.
+        opt displaced_by_fallback @ 0x86: Iccid,
+    }
+}
+
+sequence! {
+    /// The Emergency Profile is enabled.
+    pub(crate) struct Emergency @ 0x30 {
+        req profile @ 0x80: Iccid,
+        /// The Profile to return to; absent when none was enabled.
+        opt displaced @ 0x81: Iccid,
+    }
+}
+
+sequence! {
+    /// A one-time key kept for a download that may be retried.
+    pub(crate) struct StoredRetainedKey @ 0x30 {
+        req smdp_oid @ 0x80: Oid,
+        req key @ 0x81: SecretOctets,
+    }
+}
+
+/// Why stored octets are not a state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StateError {
+    /// A later version of this software wrote it.
+    #[error("state has layout {found}, this version knows up to {LAYOUT_VERSION}")]
+    LaterLayout { found: i64 },
+    /// Not the encoding of a state.
+    #[error("stored state cannot be decoded")]
+    Malformed(#[source] Error),
+}
+
+impl State {
+    /// The octets to store. They contain private keys.
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.to_der())
+    }
+
+    /// Reads what [`State::encode`] of this or an earlier version wrote.
+    pub(crate) fn decode(octets: &[u8]) -> Result<Self, StateError> {
+        let state = Self::from_der_within(octets, &STATE_LIMITS).map_err(StateError::Malformed)?;
+        if state.layout_version > LAYOUT_VERSION {
+            return Err(StateError::LaterLayout { found: state.layout_version });
+        }
+        Ok(state)
+    }
+
+    pub(crate) fn profile(&self, iccid: &Iccid) -> Option<&Profile> {
+        self.profiles.iter().find(|profile| profile.iccid() == iccid)
+    }
+
+    pub(crate) fn profile_mut(&mut self, iccid: &Iccid) -> Option<&mut Profile> {
+        self.profiles.iter_mut().find(|profile| profile.iccid() == iccid)
+    }
+
+    pub(crate) fn profile_by_aid(&self, aid: &OctetTo16) -> Option<&Profile> {
+        self.profiles.iter().find(|profile| profile.aid == *aid)
+    }
+
+    /// There is at most one.
+    pub(crate) fn enabled_profile(&self) -> Option<&Profile> {
+        self.profiles.iter().find(|profile| profile.enabled)
+    }
+
+    pub(crate) fn enabled_iccid(&self) -> Option<Iccid> {
+        self.enabled_profile().map(|profile| *profile.iccid())
+    }
+
+    /// There is at most one.
+    pub(crate) fn fallback_profile(&self) -> Option<&Profile> {
+        self.profiles.iter().find(|profile| profile.fallback_attribute)
+    }
+
+    pub(crate) fn eim(&self, eim_id: &EimId) -> Option<&AssociatedEim> {
+        self.eims.iter().find(|eim| eim.configuration.eim_id == *eim_id)
+    }
+
+    pub(crate) fn eim_mut(&mut self, eim_id: &EimId) -> Option<&mut AssociatedEim> {
+        self.eims.iter_mut().find(|eim| eim.configuration.eim_id == *eim_id)
+    }
+
+    /// The identity under this CI, or for `None` the first one.
+    pub(crate) fn identity(&self, ci_key_id: Option<&KeyIdentifier>) -> Option<&StoredIdentity> {
+        match ci_key_id {
+            Some(key_id) => self.identities.iter().find(|identity| identity.ci_key_id == key_id.0),
+            None => self.identities.first(),
+        }
+    }
+
+    /// Octets of Profile memory that are left.
+    pub(crate) fn free_octets(&self) -> i64 {
+        let used: i64 = self.profiles.iter().map(|profile| profile.size_octets.max(0)).sum();
+        self.options.profile_memory_octets.saturating_sub(used).max(0)
+    }
+
+    /// Takes the next number of notifications and results.
+    pub(crate) fn take_sequence_number(&mut self) -> i64 {
+        self.sequence_number = self.sequence_number.saturating_add(1);
+        self.sequence_number
+    }
+
+    /// Takes the next association token.
+    pub(crate) fn take_association_token(&mut self) -> i64 {
+        self.token_counter = self.token_counter.saturating_add(1);
+        self.token_counter
+    }
+}
+
+/// Larger than what is accepted from outside: it holds many objects that were.
+const STATE_LIMITS: Limits = Limits {
+    message_octets_max: 16 << 20,
+    depth_max: 32,
+    list_members_max: 1 << 16,
+    non_minimal_lengths: false,
+};
