@@ -128,6 +128,16 @@ impl Describe for OctetTo16 {
     }
 }
 
+#[cfg(feature = "arbitrary")]
+impl<'a> arbitrary::Arbitrary<'a> for OctetTo16 {
+    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+        let octets: [u8; 16] = u.arbitrary()?;
+        let length = u.int_in_range(1..=16)?;
+        Self::new(octets.get(..length).unwrap_or(&octets))
+            .map_err(|_| arbitrary::Error::IncorrectFormat)
+    }
+}
+
 /// Declares a SEQUENCE of X.509 that is carried whole and looked into elsewhere. Only the tags of
 /// its members are checked here.
 macro_rules! x509_structure {
@@ -221,8 +231,7 @@ macro_rules! x509_structure {
         impl<'a> arbitrary::Arbitrary<'a> for $name {
             fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
                 let mut writer = Writer::new();
-                let mut members = Vec::new();
-                $( members.push((Tag::new($member), u.arbitrary::<[u8; 3]>()?)); )*
+                let members = [$((Tag::new($member), u.arbitrary::<[u8; 3]>()?)),*];
                 writer.tlv(Tag::SEQUENCE, |writer| {
                     for (tag, [_, octets @ ..]) in &members {
                         writer.tlv(*tag, |writer| {

@@ -285,7 +285,7 @@ mod tests {
         let euicc_otpk = OneTimePublicKey(vec![4, 2].into());
         let signed = hex!("820101 800107 A609 800188 810110 8401AB 5F49020401 5F49020402");
         assert_eq!(request.signed_octets(&euicc_otpk), signed);
-        let whole = hex!("BF2319 820101 800107 A609 800188 810110 8401AB 5F49020401 5F370109");
+        let whole = hex!("BF231A 820101 800107 A609 800188 810110 8401AB 5F49020401 5F370109");
         assert_eq!(request.to_der(), whole);
     }
 
