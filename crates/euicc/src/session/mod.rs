@@ -10,19 +10,35 @@
 //! * one refusal ends the session, and a new one needs a new challenge;
 //! * nothing of a segment is looked at before its MAC was checked, and nothing is installed before the last segment was.
 
+mod authentication;
+mod bpp;
+mod installation;
+mod policy;
+mod result;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
+use std::{fmt, mem};
 
 use pki::{Signer, TrustAnchors};
 use rand_core::CryptoRng;
-use rsp::der::{Error, Oid};
-use rsp::ids::{EidOctets, Iccid};
+use rsp::der::{Element, Error, Oid};
+use rsp::ids::{EidOctets, Iccid, TransactionId};
 use rsp::saip::EuiccCapabilities;
 use rsp::sgp22::{
-    AuthenticateServerResponse, CancelSessionResponse, Certificate, DpProprietaryData, EuiccInfo2, OctetTo16,
-    OtherSignedNotification, PrepareDownloadResponse, ProfileInstallationResult, ProfilePolicyAuthorisationRule,
+    AuthenticateErrorCode, AuthenticateResponseError, AuthenticateServerRequest,
+    AuthenticateServerResponse, CancelSessionReason, CancelSessionRequest, CancelSessionResponse,
+    CancelSessionResponseError, Certificate, DownloadErrorCode, DpProprietaryData, EuiccInfo2,
+    OctetTo16, OtherSignedNotification, PrepareDownloadRequest, PrepareDownloadResponse,
+    PrepareDownloadResponseError, ProfileInstallationResult, ProfilePolicyAuthorisationRule,
     StoreMetadataRequest,
 };
 use zeroize::Zeroizing;
+
+use authentication::{Authenticated, ChallengeIssued, Prepared};
+use bpp::{Failed, Receiver, Taken};
+use result::Transaction;
 
 /// What a session needs of the eUICC around it. Everything that outlives the session goes through here.
 pub(crate) trait Host {
@@ -89,7 +105,6 @@ pub(crate) struct Identity {
 }
 
 /// A Profile that passed every check, with what its installation leaves behind.
-#[derive(Debug)]
 pub(crate) struct NewProfile {
     /// From [`Host::allocate_isdp_aid`].
     pub(crate) isdp_aid: OctetTo16,
@@ -107,6 +122,16 @@ pub(crate) struct NewProfile {
     pub(crate) result: ProfileInstallationResult,
     /// One for each address that asked for install notifications.
     pub(crate) notifications: Vec<OtherSignedNotification>,
+}
+
+impl fmt::Debug for NewProfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewProfile")
+            .field("isdp_aid", &self.isdp_aid)
+            .field("origin", &self.origin)
+            .field("package_octets", &self.package.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Which Profile a session installed, and from where.
@@ -129,6 +154,14 @@ pub(crate) struct RetainedKey {
     pub(crate) key: Zeroizing<[u8; 33]>,
 }
 
+impl fmt::Debug for RetainedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetainedKey")
+            .field("smdp_oid", &self.smdp_oid)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why the eUICC could not store something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InstallError {
@@ -147,70 +180,244 @@ pub(crate) enum BppOutcome {
     Continue,
     /// The session is over, with or without a new Profile; the answer is this result.
     Finished(Box<ProfileInstallationResult>),
-    /// No download is prepared, so there is nobody to sign a result for: 6985.
+    /// No download is prepared, so there is nobody to make a result for: 6985.
     NoSession,
+    /// The session is over and nothing is installed, but no result could be signed: 6F00.
+    Fault,
 }
 
 /// The one session of an eUICC. Volatile: a power cycle ends it.
-pub(crate) struct Session {}
+#[derive(Default)]
+pub(crate) struct Session {
+    state: State,
+    downloaded: Option<Downloaded>,
+}
+
+/// How far the session is. Each step takes the state apart and builds the next one from it.
+#[derive(Default)]
+enum State {
+    #[default]
+    Idle,
+    ChallengeIssued(ChallengeIssued),
+    Authenticated(Box<Authenticated>),
+    Prepared(Box<Prepared>),
+    Receiving(Box<Receiver>),
+}
 
 impl Session {
     /// No session.
     pub(crate) fn new() -> Self {
-        Self {}
+        Self::default()
     }
 
-    /// ES10b.GetEUICCChallenge. Ends the session before it.
-    pub(crate) fn new_challenge(&mut self, _host: &mut dyn Host, _rng: &mut dyn CryptoRng) -> [u8; 16] {
-        [0; 16]
+    /// ES10b.GetEUICCChallenge. Ends the session before it, as [`Session::interrupt`] does.
+    pub(crate) fn new_challenge(
+        &mut self,
+        host: &mut dyn Host,
+        rng: &mut dyn CryptoRng,
+    ) -> [u8; 16] {
+        self.interrupt(host);
+        let issued = ChallengeIssued::new(rng);
+        let challenge = issued.challenge();
+        self.state = State::ChallengeIssued(issued);
+        challenge
     }
 
-    /// ES10b.AuthenticateServer (`BF38`). An error means malformed octets: 6A80.
+    /// ES10b.AuthenticateServer (`BF38`). An error means malformed octets: 6A80, and the session stays as it is.
+    ///
+    /// A refusal ends the session.
     pub(crate) fn authenticate_server(
         &mut self,
-        _host: &mut dyn Host,
+        host: &mut dyn Host,
         request: &[u8],
     ) -> Result<AuthenticateServerResponse, Error> {
-        use rsp::der::Element;
-        AuthenticateServerResponse::from_der(request)
+        let request = AuthenticateServerRequest::from_der(request)?;
+        let transaction_id = request.server_signed1.transaction_id.clone();
+        let State::ChallengeIssued(issued) = self.end(host) else {
+            return Ok(authenticate_refused(
+                transaction_id,
+                AuthenticateErrorCode::NoSessionContext,
+            ));
+        };
+        Ok(match issued.authenticate(host, request) {
+            Ok((authenticated, response)) => {
+                self.state = State::Authenticated(Box::new(authenticated));
+                AuthenticateServerResponse::AuthenticateResponseOk(response)
+            }
+            Err(code) => authenticate_refused(transaction_id, code),
+        })
     }
 
-    /// ES10b.PrepareDownload (`BF21`). An error means malformed octets: 6A80.
+    /// ES10b.PrepareDownload (`BF21`). An error means malformed octets: 6A80, and the session stays as it is.
+    ///
+    /// A refusal ends the session.
     pub(crate) fn prepare_download(
         &mut self,
-        _host: &mut dyn Host,
-        _rng: &mut dyn CryptoRng,
+        host: &mut dyn Host,
+        rng: &mut dyn CryptoRng,
         request: &[u8],
     ) -> Result<PrepareDownloadResponse, Error> {
-        use rsp::der::Element;
-        PrepareDownloadResponse::from_der(request)
+        let request = PrepareDownloadRequest::from_der(request)?;
+        let State::Authenticated(authenticated) = self.end(host) else {
+            let transaction_id = request.smdp_signed2.transaction_id.clone();
+            return Ok(download_refused(
+                transaction_id,
+                DownloadErrorCode::NoSessionContext,
+            ));
+        };
+        let transaction_id = authenticated.transaction.id.clone();
+        Ok(match authenticated.prepare(host, rng, request) {
+            Ok((prepared, response)) => {
+                self.state = State::Prepared(Box::new(prepared));
+                PrepareDownloadResponse::DownloadResponseOk(response)
+            }
+            Err(code) => download_refused(transaction_id, code),
+        })
     }
 
-    /// Whether a reassembled ES10 command is a part of a bound profile package, by its tag: BF36, A0 to A3, 86, 88.
+    /// Whether a reassembled ES10 command is a part of a bound profile package, by its tag: BF36, A0 to A3, 86 to 88.
     pub(crate) fn is_bpp_command(command: &[u8]) -> bool {
-        matches!(command, [0xBF, 0x36, ..] | [0xA0..=0xA3 | 0x86 | 0x88, ..])
+        matches!(command, [0xBF, 0x36, ..] | [0xA0..=0xA3 | 0x86..=0x88, ..])
     }
 
     /// ES10b.LoadBoundProfilePackage: one command, reassembled from its STORE DATA blocks.
-    pub(crate) fn load_bpp(&mut self, _host: &mut dyn Host, _command: &[u8]) -> BppOutcome {
-        BppOutcome::NoSession
+    ///
+    /// The first command that is not what it should be ends the session with an error result, and nothing is installed.
+    pub(crate) fn load_bpp(&mut self, host: &mut dyn Host, command: &[u8]) -> BppOutcome {
+        let taken = match mem::take(&mut self.state) {
+            State::Prepared(prepared) => prepared.initialise(host, command).map(Taken::More),
+            State::Receiving(receiver) => receiver.take(host, command),
+            other => {
+                self.state = other;
+                return BppOutcome::NoSession;
+            }
+        };
+        let finished = match taken {
+            Ok(Taken::More(receiver)) => {
+                self.state = State::Receiving(Box::new(receiver));
+                return BppOutcome::Continue;
+            }
+            Ok(Taken::Complete(received)) => received.install(host),
+            Err(failed) => Err(failed),
+        };
+        match finished {
+            Ok(installed) => {
+                self.downloaded = Some(installed.downloaded);
+                BppOutcome::Finished(Box::new(installed.result))
+            }
+            Err(failed) => match failed.store(host) {
+                Some(result) => BppOutcome::Finished(Box::new(result)),
+                None => BppOutcome::Fault,
+            },
+        }
     }
 
     /// ES10b.CancelSession (`BF41`). An error means malformed octets: 6A80.
+    ///
+    /// Ends the session if it is the one named; otherwise the session stays as it is.
     pub(crate) fn cancel_session(
         &mut self,
-        _host: &mut dyn Host,
+        host: &mut dyn Host,
         request: &[u8],
     ) -> Result<CancelSessionResponse, Error> {
-        use rsp::der::Element;
-        CancelSessionResponse::from_der(request)
+        let request = CancelSessionRequest::from_der(request)?;
+        let refused = |error| Ok(CancelSessionResponse::CancelSessionResponseError(error));
+        let response = match self.transaction() {
+            Some(transaction) if transaction.id == request.transaction_id => {
+                transaction.cancellation(request.reason)
+            }
+            _ => return refused(CancelSessionResponseError::InvalidTransactionId),
+        };
+        let Ok(response) = response else {
+            return refused(CancelSessionResponseError::UndefinedError);
+        };
+        self.state = State::Idle;
+        // After these two the order stays open, and the package that is bound already may be asked for again.
+        if !matches!(
+            request.reason,
+            CancelSessionReason::Postponed | CancelSessionReason::Timeout
+        ) && let Err(error) = host.retain_key(None)
+        {
+            tracing::warn!(%error, "one-time key of a cancelled session could not be wiped");
+        }
+        Ok(CancelSessionResponse::CancelSessionResponseOk(response))
     }
 
-    /// Ends the session as a reset does. A package that was being loaded leaves a result with reason `interruption`.
-    pub(crate) fn interrupt(&mut self, _host: &mut dyn Host) {}
+    /// Ends the session as a reset does. A package that was being loaded leaves a result with reason
+    /// `installFailedDueToInterruption`.
+    pub(crate) fn interrupt(&mut self, host: &mut dyn Host) {
+        self.downloaded = None;
+        self.end(host);
+    }
 
     /// The Profile that the current session installed, for ES10b.ImmediateEnable. A new challenge ends that.
     pub(crate) fn last_downloaded(&self) -> Option<&Downloaded> {
-        None
+        self.downloaded.as_ref()
     }
+
+    /// Takes the state out, so that whatever fails afterwards leaves no session. What was being loaded is given up.
+    fn end(&mut self, host: &mut dyn Host) -> State {
+        match mem::take(&mut self.state) {
+            State::Receiving(receiver) => {
+                receiver.interrupted().store(host);
+                State::Idle
+            }
+            other => other,
+        }
+    }
+
+    fn transaction(&self) -> Option<&Transaction> {
+        match &self.state {
+            State::Idle | State::ChallengeIssued(_) => None,
+            State::Authenticated(authenticated) => Some(&authenticated.transaction),
+            State::Prepared(prepared) => Some(&prepared.transaction),
+            State::Receiving(receiver) => Some(&receiver.transaction),
+        }
+    }
+}
+
+impl Failed {
+    /// Signs the result, keeps it as a notification, and gives it back for the answer.
+    fn store(self, host: &mut dyn Host) -> Option<ProfileInstallationResult> {
+        let Self {
+            transaction,
+            refusal,
+        } = self;
+        let iccid = refusal.iccid;
+        let result =
+            transaction.installation_result(host.next_sequence_number(), iccid, refusal.into());
+        let result = match result {
+            Ok(result) => result,
+            Err(error) => {
+                tracing::error!(%error, "result of a failed installation could not be signed");
+                return None;
+            }
+        };
+        if let Err(error) = host.store_result(&result) {
+            tracing::warn!(%error, "result of a failed installation is not kept as a notification");
+        }
+        Some(result)
+    }
+}
+
+fn authenticate_refused(
+    transaction_id: TransactionId,
+    code: AuthenticateErrorCode,
+) -> AuthenticateServerResponse {
+    AuthenticateServerResponse::AuthenticateResponseError(AuthenticateResponseError {
+        transaction_id,
+        authenticate_error_code: code,
+        extensions: Default::default(),
+    })
+}
+
+fn download_refused(
+    transaction_id: TransactionId,
+    code: DownloadErrorCode,
+) -> PrepareDownloadResponse {
+    PrepareDownloadResponse::DownloadResponseError(PrepareDownloadResponseError {
+        transaction_id,
+        download_error_code: code,
+        extensions: Default::default(),
+    })
 }
