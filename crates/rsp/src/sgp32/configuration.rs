@@ -52,7 +52,10 @@ impl Value for EimId {
 
 impl Describe for EimId {
     fn info() -> TypeInfo {
-        TypeInfo { name: "EimId", shape: Shape::Text }
+        TypeInfo {
+            name: "EimId",
+            shape: Shape::Text,
+        }
     }
 }
 

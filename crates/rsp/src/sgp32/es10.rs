@@ -1,8 +1,7 @@
 //! ES10b functions that SGP.32 adds or changes (section 5.9).
 
 use super::{
-    AddEimResultCode, EimConfigurationData, EimId, EuiccPackageResult,
-    UndefinedErrorOnly,
+    AddEimResultCode, EimConfigurationData, EimId, EuiccPackageResult, UndefinedErrorOnly,
 };
 use crate::der::{Null, Octets, Oid};
 use crate::sgp22::{Certificate, KeyIdentifier, NotificationEvent, PendingNotification};
@@ -362,4 +361,3 @@ sequence! {
         req euicc_configuration @ 0x80: EuiccConfiguration,
     }
 }
-

@@ -10,8 +10,8 @@ use crate::der::{Encoded, Null, Octets};
 use crate::ids::{EidOctets, TransactionId};
 use crate::sgp22::{
     AuthenticateServerResponse, BoundProfilePackage, CancelSessionResponse, Certificate,
-    CtxParams1, EuiccInfo1, PendingNotification, PrepareDownloadResponse, ServerSigned1,
-    Signature, SmdpSigned2, StoreMetadataRequest,
+    CtxParams1, EuiccInfo1, PendingNotification, PrepareDownloadResponse, ServerSigned1, Signature,
+    SmdpSigned2, StoreMetadataRequest,
 };
 use crate::{choice, codes, sequence};
 

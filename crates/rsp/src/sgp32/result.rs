@@ -4,8 +4,8 @@ use super::{EimId, EimIdType};
 use crate::der::{Encoded, Octets};
 use crate::ids::TransactionId;
 use crate::sgp22::{
-    Certificate, DeviceInfo, EuiccInfo1, EuiccInfo2, PendingNotification,
-    ProfileInfoListResponse, ProfileInstallationResult, ProfilePolicyAuthorisationRule, Signature,
+    Certificate, DeviceInfo, EuiccInfo1, EuiccInfo2, PendingNotification, ProfileInfoListResponse,
+    ProfileInstallationResult, ProfilePolicyAuthorisationRule, Signature,
 };
 use crate::{bits, choice, codes, sequence, tolerance};
 
@@ -343,4 +343,3 @@ sequence! {
         opt error_response @ 0x04: Octets,
     }
 }
-
