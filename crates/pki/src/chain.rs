@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use const_oid::{AssociatedOid, ObjectIdentifier};
 use rsp::der::Oid;
 use x509_cert::ext::pkix::{
-    BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName,
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints,
+    SubjectAltName,
 };
 
 use crate::certificate::{Certificate, EumConstraint, Role, SERVER_AUTH};
@@ -369,9 +370,6 @@ impl TrustAnchors {
     ) -> Result<VerifiedEuicc, ChainError> {
         let (ci_key_id, eum_key) = self.verify_eum(eum, now, policy)?;
         let which = Role::Euicc;
-        check_role(euicc, which)?;
-        check_leaf(euicc, which)?;
-        let public_key = usable_key(euicc, which)?;
         let named = (
             euicc.authority_key_identifier(),
             eum.subject_key_identifier(),
@@ -381,6 +379,9 @@ impl TrustAnchors {
         }
         check_signature(euicc, &eum_key, which)?;
         check_validity(euicc, now, which)?;
+        check_role(euicc, which)?;
+        check_leaf(euicc, which)?;
+        let public_key = usable_key(euicc, which)?;
         let eid_digits = euicc
             .subject_serial_number()
             .ok_or(ChainError::EidMalformed)?
@@ -408,6 +409,7 @@ impl TrustAnchors {
         role: Role,
         now: Option<UnixTime>,
     ) -> Result<VerifiedServer, ChainError> {
+        let anchor = self.issuer_of(certificate, now, role)?;
         check_role(certificate, role)?;
         if matches!(role, Role::CertificateIssuer | Role::Eum | Role::Euicc) {
             return Err(ChainError::BasicConstraints { which: role });
@@ -415,10 +417,7 @@ impl TrustAnchors {
         check_leaf(certificate, role)?;
         check_extended_key_usage(certificate, role)?;
         let public_key = usable_key(certificate, role)?;
-        let anchor = self.issuer_of(certificate, role)?;
-        check_signature(certificate, &anchor.key, role)?;
-        check_validity(certificate, now, role)?;
-        anchor.check(certificate, now, role)?;
+        let anchor = anchor.ok_or(no_issuer_named(role))?;
         let oid = certificate.registered_id().cloned();
         if oid.is_none() && !matches!(role, Role::EimSigning | Role::EimTls) {
             return Err(ChainError::MissingExtension {
@@ -442,6 +441,7 @@ impl TrustAnchors {
         policy: ChainPolicy,
     ) -> Result<(Vec<u8>, PublicKey), ChainError> {
         let which = Role::Eum;
+        let anchor = self.issuer_of(eum, now, which)?;
         check_role(eum, which)?;
         check_known_extensions(eum, which)?;
         if !eum.has_critical_basic_constraints() {
@@ -470,25 +470,66 @@ impl TrustAnchors {
             });
         }
         let key = usable_key(eum, which)?;
-        let anchor = self.issuer_of(eum, which)?;
+        let anchor = anchor.ok_or(no_issuer_named(which))?;
         if anchor.certificate.path_len() == Some(0) {
             return Err(ChainError::PathLen {
                 which: Role::CertificateIssuer,
             });
         }
-        check_signature(eum, &anchor.key, which)?;
-        check_validity(eum, now, which)?;
-        anchor.check(eum, now, which)?;
         Ok((anchor.key_id().to_vec(), key))
     }
 
-    fn issuer_of(&self, certificate: &Certificate, which: Role) -> Result<&Anchor, ChainError> {
-        let issuer = certificate
-            .authority_key_identifier()
-            .ok_or(ChainError::UnknownCi { which })?;
-        self.anchors
+    /// The CI of a certificate, after everything that concerns both: signature, validity, revocation. `None` if the
+    /// certificate names no issuer, so that what else is wrong with such a certificate is reported first.
+    fn issuer_of(
+        &self,
+        certificate: &Certificate,
+        now: Option<UnixTime>,
+        which: Role,
+    ) -> Result<Option<&Anchor>, ChainError> {
+        let Some(issuer) = certificate.authority_key_identifier() else {
+            return Ok(None);
+        };
+        let anchor = self
+            .anchors
             .get(issuer)
-            .ok_or(ChainError::UnknownCi { which })
+            .ok_or(ChainError::UnknownCi { which })?;
+        check_signature(certificate, &anchor.key, which)?;
+        check_validity(certificate, now, which)?;
+        anchor.check(certificate, now, which)?;
+        Ok(Some(anchor))
+    }
+}
+
+impl ChainError {
+    /// The certificate that is to blame; the CI for an outdated CRL.
+    pub fn which(&self) -> Role {
+        match self {
+            ChainError::UnknownCi { which }
+            | ChainError::IssuerMismatch { which }
+            | ChainError::BadSignature { which }
+            | ChainError::UnsupportedSignatureAlgorithm { which, .. }
+            | ChainError::Expired { which, .. }
+            | ChainError::NotYetValid { which, .. }
+            | ChainError::WrongRole {
+                expected: which, ..
+            }
+            | ChainError::PolicyMissing { which }
+            | ChainError::KeyUsage { which }
+            | ChainError::ExtendedKeyUsage { which }
+            | ChainError::BasicConstraints { which }
+            | ChainError::PathLen { which }
+            | ChainError::MissingCriticalExtension { which, .. }
+            | ChainError::MissingExtension { which, .. }
+            | ChainError::UnknownCriticalExtension { which, .. }
+            | ChainError::UnsupportedCurve { which, .. }
+            | ChainError::Key { which, .. }
+            | ChainError::Revoked { which } => *which,
+            ChainError::CrlOutOfDate { .. } => Role::CertificateIssuer,
+            ChainError::NameConstraintOrganisation
+            | ChainError::NameConstraintEid
+            | ChainError::EidMalformed => Role::Euicc,
+        }
     }
 }
 
@@ -532,6 +573,13 @@ impl Anchor {
             Some(next_update) => Err(ChainError::CrlOutOfDate { next_update }),
             None => Ok(()),
         }
+    }
+}
+
+fn no_issuer_named(which: Role) -> ChainError {
+    ChainError::MissingExtension {
+        which,
+        extension: AuthorityKeyIdentifier::OID,
     }
 }
 

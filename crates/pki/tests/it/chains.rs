@@ -9,7 +9,9 @@ use pki::{
     AnchorError, Certificate, CertificateError, ChainError, ChainPolicy, Crl, CrlError, Curve,
     EumConstraint, KeyUsage, Oid, PrivateKey, Role, Signer, TrustAnchors, UnixTime, VerifiedEuicc,
 };
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage as X509KeyUsage, NameConstraints};
+use x509_cert::ext::pkix::{
+    AuthorityKeyIdentifier, BasicConstraints, KeyUsage as X509KeyUsage, NameConstraints,
+};
 
 use crate::rng;
 
@@ -143,7 +145,10 @@ fn eum_must_be_an_issuer() {
     );
     assert_eq!(
         refused(|b| b.eum.authority_key_identifier = false),
-        ChainError::UnknownCi { which }
+        ChainError::MissingExtension {
+            which,
+            extension: AuthorityKeyIdentifier::OID
+        }
     );
     assert_eq!(
         refused(|b| b.eum.further_extensions.push(unknown_extension(true))),
