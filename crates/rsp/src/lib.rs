@@ -12,6 +12,7 @@
 //! * **Signed bytes stay as received.** Whatever a signature covers is an
 //!   [`der::Encoded`], which keeps the received octets beside the value.
 
+pub mod binding;
 pub mod der;
 pub mod ids;
 pub mod saip;
