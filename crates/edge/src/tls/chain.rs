@@ -11,11 +11,10 @@ use rustls_pki_types::{
 };
 use webpki::RawPublicKeyEntity;
 use x509_cert::Certificate;
-use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::asn1::{Any, ObjectIdentifier};
 use x509_cert::der::oid::AssociatedOid;
-use x509_cert::der::{Decode, Encode};
+use x509_cert::der::{Decode, Encode, Reader, Tagged};
 use x509_cert::ext::Extension;
-use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{
     BasicConstraints, CertificatePolicies, ExtendedKeyUsage, KeyUsage, NameConstraints,
     SubjectAltName,
@@ -127,20 +126,27 @@ fn check_end_entity(certificate: &Certificate, role: Role<'_>) -> Result<(), Cer
 }
 
 fn check_name(certificate: &Certificate, name: &ServerName<'_>) -> Result<(), CertificateError> {
-    let names = extension::<SubjectAltName>(certificate)?.map_or_else(Vec::new, |names| names.0);
-    let address = match name {
+    let (number, wanted) = match name {
+        ServerName::DnsName(name) => (DNS_NAME, name.as_ref().as_bytes().to_vec()),
         ServerName::IpAddress(address) => match std::net::IpAddr::from(*address) {
-            std::net::IpAddr::V4(address) => address.octets().to_vec(),
-            std::net::IpAddr::V6(address) => address.octets().to_vec(),
+            std::net::IpAddr::V4(address) => (IP_ADDRESS, address.octets().to_vec()),
+            std::net::IpAddr::V6(address) => (IP_ADDRESS, address.octets().to_vec()),
         },
-        _ => Vec::new(),
+        _ => return Err(CertificateError::NotValidForName),
     };
-    let matches = names.iter().any(|one| match (one, name) {
-        (GeneralName::DnsName(dns), ServerName::DnsName(name)) => {
-            dns.as_str().eq_ignore_ascii_case(name.as_ref())
-        }
-        (GeneralName::IpAddress(bytes), ServerName::IpAddress(_)) => bytes.as_bytes() == address,
-        _ => false,
+    let names = match extension::<AlternativeNames>(certificate)? {
+        Some(names) => names.0,
+        None => return Err(CertificateError::NotValidForName),
+    };
+    let matches = names.iter().any(|one| {
+        let (tag, value) = (one.tag(), one.value());
+        tag.is_context_specific()
+            && tag.number().value() == number
+            && if number == DNS_NAME {
+                value.eq_ignore_ascii_case(&wanted)
+            } else {
+                value == wanted
+            }
     });
     if matches {
         Ok(())
@@ -148,6 +154,26 @@ fn check_name(certificate: &Certificate, name: &ServerName<'_>) -> Result<(), Ce
         Err(CertificateError::NotValidForName)
     }
 }
+
+/// SubjectAltName with its names unread: the library's own type refuses the registered identifiers below 2.999 of the GSMA
+/// test certificates.
+struct AlternativeNames(Vec<Any>);
+
+impl AssociatedOid for AlternativeNames {
+    const OID: ObjectIdentifier = SubjectAltName::OID;
+}
+
+impl<'a> Decode<'a> for AlternativeNames {
+    type Error = x509_cert::der::Error;
+
+    fn decode<R: Reader<'a>>(reader: &mut R) -> Result<Self, Self::Error> {
+        Vec::decode(reader).map(Self)
+    }
+}
+
+/// GeneralName, RFC 5280 section 4.2.1.6: tag numbers of the alternatives that are looked at.
+const DNS_NAME: u32 = 2;
+const IP_ADDRESS: u32 = 7;
 
 /// Whether this authority may stand above `below` other authorities.
 fn may_issue(authority: &Certificate, below: usize) -> bool {

@@ -18,7 +18,8 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{ClientConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use x509_cert::der::{Decode, Encode};
+use x509_cert::der::asn1::AnyRef;
+use x509_cert::der::{Decode, Encode, Tagged};
 
 pub use rustls_pki_types;
 pub use trust::Trust;
@@ -307,11 +308,13 @@ impl TimeProvider for ClockTime {
 }
 
 /// The SubjectPublicKeyInfo of a certificate, DER.
+///
+/// Looks at nothing else in the certificate, so that no unusual extension or name stands in the way.
 fn subject_public_key_info(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
-    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
-    certificate
-        .tbs_certificate()
-        .subject_public_key_info()
-        .to_der()
-        .ok()
+    let certificate = Vec::<AnyRef<'_>>::from_der(certificate).ok()?;
+    let to_be_signed = certificate.first()?.to_der().ok()?;
+    let fields = Vec::<AnyRef<'_>>::from_der(&to_be_signed).ok()?;
+    // RFC 5280 section 4.1: [0] version, serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo.
+    let has_version = fields.first()?.tag().is_context_specific();
+    fields.get(if has_version { 6 } else { 5 })?.to_der().ok()
 }

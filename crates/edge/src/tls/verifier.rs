@@ -14,7 +14,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use webpki::RawPublicKeyEntity;
 use x509_cert::Certificate;
-use x509_cert::der::{Decode, Encode};
+use x509_cert::der::Decode;
 
 use super::chain::{self, Role};
 use super::{TlsError, Trust, subject_public_key_info};
@@ -290,12 +290,6 @@ fn verify_tls13(
 }
 
 fn handshake_key(cert: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, Error> {
-    let certificate = Certificate::from_der(cert).map_err(|_| CertificateError::BadEncoding)?;
-    let spki = certificate
-        .tbs_certificate()
-        .subject_public_key_info()
-        .to_der();
-    Ok(SubjectPublicKeyInfoDer::from(
-        spki.map_err(|_| CertificateError::BadEncoding)?,
-    ))
+    let spki = subject_public_key_info(cert).ok_or(CertificateError::BadEncoding)?;
+    Ok(SubjectPublicKeyInfoDer::from(spki))
 }

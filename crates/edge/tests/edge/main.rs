@@ -1,0 +1,12 @@
+//! The edge through its public door: real TLS on loopback, with certificates made for each test.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test reports by panicking"
+)]
+
+mod client;
+mod cost;
+mod limits;
+mod support;
+mod trust;
