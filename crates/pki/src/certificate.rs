@@ -1,28 +1,26 @@
 //! X.509 certificates as the eSIM roles use them.
 
+mod extensions;
+mod role;
+
 use core::fmt;
 use core::ops::Range;
 use std::sync::Arc;
 
-use const_oid::{AssociatedOid, ObjectIdentifier};
-use der::asn1::{Any, AnyRef, Ia5StringRef, PrintableStringRef};
+use const_oid::ObjectIdentifier;
 use der::pem::{LineEnding, PemLabel};
 use der::referenced::OwnedToRef;
-use der::{Decode, Document, Header, Reader, SliceReader, Tag, TagNumber, Tagged};
+use der::{Decode, Document, Header, Reader, SliceReader};
 use rsp::der::Oid;
-use x509_cert::ext::pkix::constraints::name::GeneralSubtree;
-use x509_cert::ext::pkix::name::{DirectoryString, DistributionPointName, GeneralName};
-use x509_cert::ext::pkix::{
-    AuthorityKeyIdentifier, BasicConstraints, CertificatePolicies, CrlDistributionPoints,
-    ExtendedKeyUsage, KeyUsage as X509KeyUsage, NameConstraints, SubjectAltName,
-    SubjectKeyIdentifier,
-};
-use x509_cert::name::Name;
 
 use crate::curve::ECDSA_WITH_SHA256;
 use crate::public_key::{KeyError, PublicKey};
 use crate::signature_value::Signature;
 use crate::time::UnixTime;
+use extensions::{COMMON_NAME, Extensions, ORGANISATION, SERIAL_NUMBER, unique_attribute};
+
+pub(crate) use extensions::{SAN_DNS_NAME, SAN_REGISTERED_ID};
+pub use role::Role;
 
 /// A parsed certificate. Clones share it. Parsing proves nothing: [`crate::TrustAnchors`] does.
 #[derive(Clone)]
@@ -62,31 +60,6 @@ pub enum CertificateError {
     /// The inner and the outer signature algorithm differ (RFC 5280 section 4.1.1.2).
     #[error("signature algorithm inside and outside the signed part differ")]
     AlgorithmMismatch,
-}
-
-/// What a certificate is for. SGP.22 v2 section 4.5.2.1 fixes it by one policy identifier; eIM certificates carry none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// GSMA CI, `id-rspRole-ci`.
-    CertificateIssuer,
-    /// eUICC manufacturer, `id-rspRole-eum`.
-    Eum,
-    /// eUICC, `id-rspRole-euicc`.
-    Euicc,
-    /// SM-DP+ for TLS, `id-rspRole-dp-tls`.
-    SmDpTls,
-    /// SM-DP+ for authentication, `id-rspRole-dp-auth`.
-    SmDpAuth,
-    /// SM-DP+ for profile binding, `id-rspRole-dp-pb`.
-    SmDpPb,
-    /// SM-DS for TLS, `id-rspRole-ds-tls`.
-    SmDsTls,
-    /// SM-DS for authentication, `id-rspRole-ds-auth`.
-    SmDsAuth,
-    /// eIM, signing of eUICC packages (SGP.32 section 2.6.3): no role policy, digitalSignature.
-    EimSigning,
-    /// eIM, (D)TLS: no role policy, extended key usage serverAuth.
-    EimTls,
 }
 
 /// Bits of the keyUsage extension (RFC 5280 section 4.2.1.3) that matter here.
@@ -376,44 +349,6 @@ impl fmt::Debug for Certificate {
     }
 }
 
-impl Role {
-    /// The role that a certificate policy stands for: SGP.22 v2 annex E, or the longer identifiers of v3 (variants A, B, C).
-    pub fn from_policy(policy: &ObjectIdentifier) -> Option<Self> {
-        POLICIES
-            .iter()
-            .find(|(_, identifiers)| identifiers.contains(policy))
-            .map(|(role, _)| *role)
-    }
-
-    /// The policy identifier of SGP.22 v2 for this role; `None` for eIM certificates.
-    pub fn policy(self) -> Option<ObjectIdentifier> {
-        let (_, identifiers) = POLICIES.iter().find(|(role, _)| *role == self)?;
-        identifiers.first().copied()
-    }
-
-    /// Whether the certificate is for TLS, and so needs extKeyUsage.
-    pub fn is_tls(self) -> bool {
-        matches!(self, Role::SmDpTls | Role::SmDsTls | Role::EimTls)
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Role::CertificateIssuer => "CI",
-            Role::Eum => "EUM",
-            Role::Euicc => "eUICC",
-            Role::SmDpTls => "SM-DP+ TLS",
-            Role::SmDpAuth => "SM-DP+ authentication",
-            Role::SmDpPb => "SM-DP+ profile binding",
-            Role::SmDsTls => "SM-DS TLS",
-            Role::SmDsAuth => "SM-DS authentication",
-            Role::EimSigning => "eIM signing",
-            Role::EimTls => "eIM TLS",
-        })
-    }
-}
-
 struct Inner {
     der: Vec<u8>,
     tbs: Range<usize>,
@@ -431,205 +366,6 @@ struct Inner {
     extensions: Extensions,
 }
 
-#[derive(Default)]
-struct Extensions {
-    subject_key_identifier: Option<Vec<u8>>,
-    authority_key_identifier: Option<Vec<u8>>,
-    policies: Vec<ObjectIdentifier>,
-    key_usage: Option<Extension<KeyUsage>>,
-    extended_key_usage: Option<Extension<Vec<ObjectIdentifier>>>,
-    /// cA, pathLenConstraint.
-    basic_constraints: Option<Extension<(bool, Option<u8>)>>,
-    name_constraints: Option<Extension<Vec<EumConstraint>>>,
-    permitted_eins: Vec<String>,
-    registered_id: Option<Oid>,
-    dns_names: Vec<String>,
-    crl_uris: Vec<String>,
-    unknown_critical: Vec<ObjectIdentifier>,
-}
-
-impl Extensions {
-    fn from_x509(extensions: &[x509_cert::ext::Extension]) -> Result<Self, CertificateError> {
-        let mut this = Self::default();
-        for (index, extension) in extensions.iter().enumerate() {
-            if extensions
-                .iter()
-                .take(index)
-                .any(|earlier| earlier.extn_id == extension.extn_id)
-            {
-                return Err(CertificateError::RepeatedExtension {
-                    extension: extension.extn_id,
-                });
-            }
-            this.take(extension)
-                .map_err(|_| CertificateError::MalformedExtension {
-                    extension: extension.extn_id,
-                })?;
-        }
-        Ok(this)
-    }
-
-    fn take(&mut self, extension: &x509_cert::ext::Extension) -> der::Result<()> {
-        let critical = extension.critical;
-        let content = extension.extn_value.as_bytes();
-        match extension.extn_id {
-            SubjectKeyIdentifier::OID => {
-                self.subject_key_identifier = Some(
-                    SubjectKeyIdentifier::from_der(content)?
-                        .0
-                        .into_bytes()
-                        .into(),
-                );
-            }
-            AuthorityKeyIdentifier::OID => {
-                let identifier = AuthorityKeyIdentifier::from_der(content)?.key_identifier;
-                self.authority_key_identifier = identifier.map(|octets| octets.into_bytes().into());
-            }
-            CertificatePolicies::OID => {
-                let policies = CertificatePolicies::from_der(content)?.0;
-                self.policies = policies
-                    .into_iter()
-                    .map(|policy| policy.policy_identifier)
-                    .collect();
-            }
-            X509KeyUsage::OID => {
-                let usage = X509KeyUsage::from_der(content)?;
-                self.key_usage = Some(Extension {
-                    critical,
-                    value: KeyUsage {
-                        digital_signature: usage.digital_signature(),
-                        key_agreement: usage.key_agreement(),
-                        key_cert_sign: usage.key_cert_sign(),
-                        crl_sign: usage.crl_sign(),
-                    },
-                });
-            }
-            ExtendedKeyUsage::OID => {
-                let value = ExtendedKeyUsage::from_der(content)?.0;
-                self.extended_key_usage = Some(Extension { critical, value });
-            }
-            BasicConstraints::OID => {
-                let constraints = BasicConstraints::from_der(content)?;
-                let value = (constraints.ca, constraints.path_len_constraint);
-                self.basic_constraints = Some(Extension { critical, value });
-            }
-            NameConstraints::OID => match eum_constraints(NameConstraints::from_der(content)?) {
-                Some(value) => self.name_constraints = Some(Extension { critical, value }),
-                None if critical => self.unknown_critical.push(extension.extn_id),
-                None => {}
-            },
-            SubjectAltName::OID => {
-                // Read element by element: the typed GeneralName knows no registeredID under 2.40 and above, such as 2.999.
-                self.take_alternative_names(&Vec::<AnyRef<'_>>::from_der(content)?)?;
-            }
-            CrlDistributionPoints::OID => {
-                self.crl_uris = distribution_uris(CrlDistributionPoints::from_der(content)?);
-            }
-            PERMITTED_EINS => {
-                let eins = Vec::<PrintableStringRef<'_>>::from_der(content)?;
-                self.permitted_eins = eins.iter().map(|ein| ein.as_str().to_owned()).collect();
-            }
-            other if critical => self.unknown_critical.push(other),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn take_alternative_names(&mut self, names: &[AnyRef<'_>]) -> der::Result<()> {
-        let mut registered = Vec::new();
-        for name in names {
-            match name.tag() {
-                SAN_REGISTERED_ID => {
-                    registered.push(
-                        Oid::from_content(name.value()).map_err(|_| name.tag().value_error())?,
-                    );
-                }
-                SAN_DNS_NAME => {
-                    let host = Ia5StringRef::new(name.value())?;
-                    self.dns_names.push(host.as_str().to_owned());
-                }
-                _ => {}
-            }
-        }
-        // Two of them would leave open whose certificate it is, so neither counts.
-        if registered.len() == 1 {
-            self.registered_id = registered.pop();
-        }
-        Ok(())
-    }
-}
-
-/// `None` if the constraints go beyond what SGP.22 defines, and so cannot be honoured.
-fn eum_constraints(constraints: NameConstraints) -> Option<Vec<EumConstraint>> {
-    if constraints
-        .excluded_subtrees
-        .is_some_and(|excluded| !excluded.is_empty())
-    {
-        return None;
-    }
-    constraints
-        .permitted_subtrees
-        .unwrap_or_default()
-        .into_iter()
-        .map(eum_constraint)
-        .collect()
-}
-
-fn eum_constraint(subtree: GeneralSubtree) -> Option<EumConstraint> {
-    if subtree.minimum != 0 || subtree.maximum.is_some() {
-        return None;
-    }
-    let GeneralName::DirectoryName(name) = subtree.base else {
-        return None;
-    };
-    if name
-        .iter()
-        .any(|attribute| attribute.oid != ORGANISATION && attribute.oid != SERIAL_NUMBER)
-    {
-        return None;
-    }
-    Some(EumConstraint {
-        organisation: unique_attribute(&name, ORGANISATION).ok()?,
-        eid_prefix: unique_attribute(&name, SERIAL_NUMBER).ok()?,
-    })
-}
-
-fn distribution_uris(points: CrlDistributionPoints) -> Vec<String> {
-    let names = points
-        .0
-        .into_iter()
-        .filter_map(|point| match point.distribution_point {
-            Some(DistributionPointName::FullName(names)) => Some(names),
-            _ => None,
-        });
-    names
-        .flatten()
-        .filter_map(|name| match name {
-            GeneralName::UniformResourceIdentifier(uri) => Some(uri.to_string()),
-            _ => None,
-        })
-        .collect()
-}
-
-fn unique_attribute(
-    name: &Name,
-    attribute: ObjectIdentifier,
-) -> Result<Option<String>, CertificateError> {
-    let mut values = name
-        .iter()
-        .filter(|found| found.oid == attribute)
-        .map(|found| text(&found.value));
-    let first = values.next();
-    match values.next() {
-        Some(_) => Err(CertificateError::RepeatedAttribute { attribute }),
-        None => Ok(first.flatten()),
-    }
-}
-
-fn text(value: &Any) -> Option<String> {
-    DirectoryString::try_from(value).ok().map(String::from)
-}
-
 /// Where the TBSCertificate lies in a certificate that parsed.
 pub(crate) fn signed_part(der: &[u8]) -> der::Result<Range<usize>> {
     let mut reader = SliceReader::new(der)?;
@@ -643,58 +379,7 @@ pub(crate) fn signed_part(der: &[u8]) -> der::Result<Range<usize>> {
 /// eSIM certificates have 500 to 900 octets, web certificates up to some 5,000.
 const OCTETS_MAX: usize = 16 * 1024;
 
-/// subjectAltName [2] dNSName and [8] registeredID (RFC 5280 section 4.2.1.6).
-pub(crate) const SAN_DNS_NAME: Tag = Tag::ContextSpecific {
-    constructed: false,
-    number: TagNumber(2),
-};
-pub(crate) const SAN_REGISTERED_ID: Tag = Tag::ContextSpecific {
-    constructed: false,
-    number: TagNumber(8),
-};
-
-const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-const SERIAL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.5");
-const ORGANISATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
-
-/// id-rsp-expt permittedEins (SGP.22 v3 section 4.5.2.1.0.2).
-const PERMITTED_EINS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.146.1.2.2.0");
-
 /// id-kp-serverAuth.
 pub(crate) const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 /// id-kp-clientAuth.
 pub(crate) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
-
-macro_rules! oids {
-    ($($text:literal),*) => { &[$(ObjectIdentifier::new_unwrap($text)),*] };
-}
-
-/// Role, then its identifier in SGP.22 v2 and the one in v3, if that is another.
-const POLICIES: [(Role, &[ObjectIdentifier]); 8] = [
-    (Role::CertificateIssuer, oids!["2.23.146.1.2.1.0"]),
-    (
-        Role::Euicc,
-        oids!["2.23.146.1.2.1.1", "2.23.146.1.2.1.0.0.0.0.0"],
-    ),
-    (Role::Eum, oids!["2.23.146.1.2.1.2", "2.23.146.1.2.1.0.0.0"]),
-    (
-        Role::SmDpTls,
-        oids!["2.23.146.1.2.1.3", "2.23.146.1.2.1.0.0.1.0"],
-    ),
-    (
-        Role::SmDpAuth,
-        oids!["2.23.146.1.2.1.4", "2.23.146.1.2.1.0.0.1.1"],
-    ),
-    (
-        Role::SmDpPb,
-        oids!["2.23.146.1.2.1.5", "2.23.146.1.2.1.0.0.1.2"],
-    ),
-    (
-        Role::SmDsTls,
-        oids!["2.23.146.1.2.1.6", "2.23.146.1.2.1.0.0.2.0"],
-    ),
-    (
-        Role::SmDsAuth,
-        oids!["2.23.146.1.2.1.7", "2.23.146.1.2.1.0.0.2.1"],
-    ),
-];

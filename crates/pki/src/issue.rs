@@ -5,6 +5,7 @@
 //!
 //! For tests and laboratories. A production CI, EUM or SM-DP+ certificate comes from the GSMA's issuers.
 
+mod builder;
 mod template;
 mod test_pki;
 

@@ -228,20 +228,38 @@ pub(crate) fn create_private_file(path: &Path, content: &[u8]) -> io::Result<()>
 
 /// As [`create_private_file`], with another mode.
 pub(crate) fn create_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let written = write_new(&temporary, content, mode).and_then(|()| {
-        // Unlike a rename, a link fails when the name is taken.
-        fs::hard_link(&temporary, path)
-    });
-    let _ = fs::remove_file(&temporary);
-    written?;
+    let temporary = write_temporary(path, content, mode)?;
+    // Unlike a rename, a link fails when the name is taken.
+    let linked = fs::hard_link(&temporary, path);
+    fs::remove_file(&temporary)?;
+    linked?;
     match path.parent() {
         Some(directory) => File::open(directory)?.sync_all(),
         None => Ok(()),
     }
 }
+
+/// Writes a file beside `path` under a name of its own. Names that a crash left behind are passed over.
+fn write_temporary(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
+    for attempt in 0..TEMPORARY_NAMES_MAX {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(format!(".{}-{attempt}.tmp", std::process::id()));
+        let temporary = PathBuf::from(temporary);
+        match write_new(&temporary, content, mode) {
+            Ok(()) => return Ok(temporary),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                let _ = fs::remove_file(&temporary);
+                return Err(error);
+            }
+        }
+    }
+    Err(io::Error::other(
+        "too many temporary files were left behind; remove *.tmp",
+    ))
+}
+
+const TEMPORARY_NAMES_MAX: u32 = 16;
 
 fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new()

@@ -35,6 +35,16 @@ pub trait Signer: Send + Sync {
     }
 }
 
+impl<S: Signer + ?Sized> Signer for Arc<S> {
+    fn public_key(&self) -> &PublicKey {
+        (**self).public_key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Signature, SignError> {
+        (**self).sign(message)
+    }
+}
+
 /// The key could not sign.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -3,14 +3,13 @@
 use core::net::IpAddr;
 
 use const_oid::{AssociatedOid, ObjectIdentifier};
-use der::asn1::{Any, BitString, Ia5String, PrintableString, SetOfVec};
-use der::{Decode, Document, Encode, Tag, TagNumber};
+use der::asn1::{Any, Ia5String, PrintableString, SetOfVec};
+use der::{Decode, Encode, Tag, TagNumber};
 use rand_core::CryptoRng;
 use rsp::der::Oid;
 use x509_cert::attr::AttributeTypeAndValue;
-use x509_cert::builder::profile::BuilderProfile;
 use x509_cert::builder::{Builder, CertificateBuilder, CrlBuilder};
-use x509_cert::certificate::{Rfc5280, TbsCertificate};
+use x509_cert::certificate::Rfc5280;
 use x509_cert::crl::RevokedCert;
 use x509_cert::ext::pkix::certpolicy::PolicyInformation;
 use x509_cert::ext::pkix::constraints::name::GeneralSubtree;
@@ -24,21 +23,17 @@ use x509_cert::ext::pkix::{
 use x509_cert::ext::{Extension, ToExtension};
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
-use x509_cert::spki::{
-    AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey,
-    SignatureBitStringEncoding, SubjectPublicKeyInfo, SubjectPublicKeyInfoRef,
-};
+use x509_cert::spki::{SubjectPublicKeyInfo, SubjectPublicKeyInfoRef};
 use x509_cert::time::{Time, Validity};
 
 use super::IssueError;
+use super::builder::{BuilderSigner, FromTemplate, X509Signature};
 use crate::certificate::{
     CLIENT_AUTH, Certificate, EumConstraint, Role, SAN_DNS_NAME, SAN_REGISTERED_ID, SERVER_AUTH,
 };
 use crate::crl::Crl;
-use crate::curve::ECDSA_WITH_SHA256;
 use crate::private_key::Signer;
 use crate::public_key::PublicKey;
-use crate::signature_value::Signature;
 use crate::time::UnixTime;
 
 /// Everything that goes into a certificate but the key and the issuer. The constructors give what SGP.22, SGP.32 and the
@@ -598,77 +593,5 @@ impl ExtensionList {
         let extension = (critical, value).to_extension(&Name::default(), &self.0)?;
         self.0.push(extension);
         Ok(())
-    }
-}
-
-struct FromTemplate {
-    subject: Name,
-    issuer: Name,
-    extensions: Vec<Extension>,
-}
-
-impl BuilderProfile for FromTemplate {
-    fn get_issuer(&self, _subject: &Name) -> Name {
-        self.issuer.clone()
-    }
-
-    fn get_subject(&self) -> Name {
-        self.subject.clone()
-    }
-
-    fn build_extensions(
-        &self,
-        _key: SubjectPublicKeyInfoRef<'_>,
-        _issuer_key: SubjectPublicKeyInfoRef<'_>,
-        _tbs: &TbsCertificate,
-    ) -> x509_cert::builder::Result<Vec<Extension>> {
-        Ok(self.extensions.clone())
-    }
-}
-
-/// Lets the X.509 builder sign with any of our signers.
-struct BuilderSigner<'a>(&'a dyn Signer);
-
-#[derive(Clone)]
-struct BuilderKey(PublicKey);
-
-struct X509Signature(Signature);
-
-impl signature::Keypair for BuilderSigner<'_> {
-    type VerifyingKey = BuilderKey;
-
-    fn verifying_key(&self) -> BuilderKey {
-        BuilderKey(self.0.public_key().clone())
-    }
-}
-
-impl EncodePublicKey for BuilderKey {
-    fn to_public_key_der(&self) -> x509_cert::spki::Result<Document> {
-        Ok(Document::try_from(self.0.spki_der())?)
-    }
-}
-
-impl DynSignatureAlgorithmIdentifier for BuilderSigner<'_> {
-    fn signature_algorithm_identifier(&self) -> x509_cert::spki::Result<AlgorithmIdentifierOwned> {
-        Ok(AlgorithmIdentifierOwned {
-            oid: ECDSA_WITH_SHA256,
-            parameters: None,
-        })
-    }
-}
-
-impl signature::Signer<X509Signature> for BuilderSigner<'_> {
-    fn try_sign(&self, message: &[u8]) -> signature::Result<X509Signature> {
-        self.0
-            .sign(message)
-            .map(X509Signature)
-            .map_err(signature::Error::from_source)
-    }
-}
-
-impl SignatureBitStringEncoding for X509Signature {
-    fn to_bitstring(&self) -> der::Result<BitString> {
-        let value = self.0.to_der().ok_or(der::ErrorKind::Failed)?;
-        BitString::from_bytes(&value)
     }
 }

@@ -1,5 +1,6 @@
 //! A whole private PKI.
 
+use core::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -89,8 +90,8 @@ pub struct TestPki {
     pub crl: Crl,
 }
 
-/// One thing of a PKI with its name, for files.
-#[derive(Clone, Debug)]
+/// One thing of a PKI with its name, for files. The key is not printed.
+#[derive(Clone)]
 pub struct PkiItem {
     /// `ci`, `tls-ca`, `eum`, `smdp-auth`, `smdp-pb`, `smdp-tls`, `smds-auth`, `smds-tls`, `eim-signing`, `eim-tls`,
     /// `es2-client`.
@@ -99,6 +100,14 @@ pub struct PkiItem {
     pub certificate_der: Vec<u8>,
     /// PKCS#8 PEM key.
     pub key_pem: Zeroizing<String>,
+}
+
+impl fmt::Debug for PkiItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PkiItem")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A test PKI could not be written or read.

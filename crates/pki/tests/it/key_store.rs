@@ -56,6 +56,19 @@ fn generated_keys_are_found_again_and_never_replaced() {
 }
 
 #[test]
+fn leftovers_of_a_crash_do_not_block() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = FileKeyStore::open(directory.path()).unwrap();
+    let leftover = format!("k.pem.{}-0.tmp", std::process::id());
+    fs::write(directory.path().join(&leftover), "half a key").unwrap();
+    store
+        .generate(&name("k"), Curve::P256, &mut rng(1))
+        .unwrap();
+    assert_eq!(store.list().unwrap(), [name("k")]);
+    store.load(&name("k")).unwrap();
+}
+
+#[test]
 fn files_that_others_may_read_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let store = FileKeyStore::open(directory.path()).unwrap();

@@ -10,6 +10,7 @@
 mod chains;
 mod key_store;
 mod keys;
+mod published;
 mod sgp26;
 mod sgp26_invalid;
 mod test_pki;

@@ -101,6 +101,7 @@ fn it_is_written_and_read() {
             (theirs.name, &theirs.certificate_der, &theirs.key_pem)
         );
     }
+    assert!(!format!("{:?}{pki:?}", pki.items()).contains("PRIVATE KEY"));
     assert_eq!(read.crl.der(), pki.crl.der());
     assert!(
         pki.write_to(directory.path()).is_err(),
