@@ -49,7 +49,7 @@ pub struct ConnectionInfo {
     pub cipher_suite: &'static str,
     /// The client's end entity certificate, if it showed one (and it was then checked).
     pub client_certificate: Option<Arc<CertificateDer<'static>>>,
-    /// Number of this request on its connection, from 1.
+    /// Number of this request among those of its connection that reached the handler, from 1.
     pub request: u64,
 }
 

@@ -191,7 +191,7 @@ async fn a_slow_head_ends_the_connection() {
     }
     assert_eq!(read_to_close(&mut stream).await, "");
     assert!(begun.elapsed() >= header_timeout);
-    assert!(begun.elapsed() < header_timeout * 4);
+    assert!(begun.elapsed() < Duration::from_secs(15));
     assert_eq!(server.counters.values().headers_slow, 1);
 
     // After the handshake, the first head is due at once.
@@ -231,13 +231,13 @@ async fn a_large_head_is_refused() {
 #[tokio::test]
 async fn a_slow_body_is_refused() {
     let limits = Limits {
-        body_timeout: Duration::from_millis(900),
+        body_timeout: Duration::from_millis(2000),
         body_grace: Duration::from_millis(300),
         body_rate_min: 100,
         ..Limits::default()
     };
     let server = Running::start(limits, echo()).await;
-    let head = "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 200\r\n\r\n";
+    let head = "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 300\r\n\r\n";
 
     // Nothing comes within the grace time.
     let begun = Instant::now();
@@ -248,7 +248,7 @@ async fn a_slow_body_is_refused() {
         response.starts_with("HTTP/1.1 408") && response.contains("connection: close"),
         "{response}"
     );
-    assert!((Duration::from_millis(290)..Duration::from_millis(800)).contains(&begun.elapsed()));
+    assert!((Duration::from_millis(290)..Duration::from_millis(1800)).contains(&begun.elapsed()));
 
     // 30 bytes earn 300 ms more.
     let begun = Instant::now();
@@ -266,10 +266,10 @@ async fn a_slow_body_is_refused() {
     let begun = Instant::now();
     let mut stream = server.connect().await;
     send(&mut stream, head).await;
-    send(&mut stream, &"b".repeat(150)).await;
+    send(&mut stream, &"b".repeat(250)).await;
     assert!(read_to_close(&mut stream).await.starts_with("HTTP/1.1 408"));
     assert!(
-        begun.elapsed() >= Duration::from_millis(890),
+        begun.elapsed() >= Duration::from_millis(1990),
         "{:?}",
         begun.elapsed()
     );
@@ -277,12 +277,12 @@ async fn a_slow_body_is_refused() {
     // In time, in pieces.
     let mut stream = server.connect().await;
     send(&mut stream, head).await;
-    send(&mut stream, &"b".repeat(150)).await;
+    send(&mut stream, &"b".repeat(250)).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     send(&mut stream, &"b".repeat(50)).await;
     let response = read_response(&mut stream).await;
     assert!(
-        response.starts_with("HTTP/1.1 200") && response.ends_with("200"),
+        response.starts_with("HTTP/1.1 200") && response.ends_with("300"),
         "{response}"
     );
     assert_eq!(server.counters.values().bodies_slow, 3);
@@ -468,7 +468,8 @@ async fn an_idle_connection_is_closed() {
     let begun = Instant::now();
     assert_eq!(read_to_close(&mut stream).await, "");
     assert!(
-        (idle_timeout - Duration::from_millis(20)..idle_timeout * 3).contains(&begun.elapsed())
+        (idle_timeout - Duration::from_millis(20)..Duration::from_secs(8))
+            .contains(&begun.elapsed())
     );
     assert_eq!(server.counters.values().connections_idle, 1);
 }
@@ -716,7 +717,7 @@ async fn http2_has_the_same_limits() {
     );
     let limits = Limits {
         body_bytes_max: 1000,
-        idle_timeout: Duration::from_millis(400),
+        idle_timeout: Duration::from_millis(1500),
         ..Limits::default()
     };
     let server = Running::start(limits, router).await;
@@ -757,7 +758,7 @@ async fn http2_has_the_same_limits() {
             .await
             .expect("the connection is not closed"),
     );
-    assert!(begun.elapsed() >= Duration::from_millis(350));
+    assert!(begun.elapsed() >= Duration::from_millis(1400));
     assert_eq!(server.counters.values().connections_idle, 1);
 }
 
