@@ -201,6 +201,17 @@ impl Receiver {
         }
     }
 
+    /// A channel that is open with these keys already, for packages whose one-time keys are not known.
+    #[cfg(test)]
+    pub(super) fn with_keys(transaction: Transaction, keys: &BspKeys, remaining: usize) -> Self {
+        Self {
+            transaction,
+            opener: Opener::new(keys),
+            remaining,
+            phase: Phase::ConfigureIsdp,
+        }
+    }
+
     /// Gives the package up.
     pub(super) fn interrupted(self) -> Failed {
         let refusal = Refusal::new(

@@ -115,7 +115,7 @@ impl Received {
 }
 
 /// Test profiles may be enabled without their owner's rules, so they must not be able to authenticate in a real network: K
-/// counts up from 00 in all octets but the last (SGP.22 v2.5 section 2.4.5.4).
+/// counts up from 00 in all octets but the last (SGP.22 v2.5 section 2.4.5).
 fn has_only_test_keys(package: &ProfilePackage) -> bool {
     package.authentication().is_ok_and(|applications| {
         applications.iter().all(|application| match application {
