@@ -14,6 +14,7 @@
 
 pub mod binding;
 pub mod der;
+pub mod dump;
 pub mod ids;
 pub mod saip;
 pub mod sgp22;

@@ -16,13 +16,13 @@ pub fn card_limits() -> Limits {
     }
 }
 
-/// BF51 results without the arm tag A0, A1 or A2.
+/// BF51 results without the arm tag A0, A1 or A2, or with SEQUENCE written for it.
 pub(crate) fn euicc_package_result(
     tlv: Tlv<'_>,
     is_arm: fn(Tag) -> bool,
 ) -> Option<Result<EuiccPackageResult, Error>> {
     use EuiccPackageResult as R;
-    arm_without_its_tag(tlv, is_arm, |tlv| {
+    let decode = |tlv: Tlv<'_>| {
         EuiccPackageResultSigned::decode_content(tlv)
             .map(R::EuiccPackageResultSigned)
             .or_else(|_| {
@@ -31,6 +31,10 @@ pub(crate) fn euicc_package_result(
             .or_else(|_| {
                 EuiccPackageErrorUnsigned::decode_content(tlv).map(R::EuiccPackageErrorUnsigned)
             })
+    };
+    arm_without_its_tag(tlv, is_arm, |tlv| match sequence_kept_inside(tlv) {
+        Some(inner) => decode(inner),
+        None => decode(tlv),
     })
 }
 

@@ -33,7 +33,7 @@ impl Tag {
     ///
     /// At most four octets; the long form only where the short one does not fit
     /// (X.690 section 8.1.2.4).
-    pub(super) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
         let (&first, rest) = bytes.split_first()?;
         let mut value = u32::from(first);
         if first & 0x1F != 0x1F {
