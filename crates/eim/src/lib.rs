@@ -1,1 +1,246 @@
-//! The eSIM IoT remote Manager: devices, operations, ESipa and ES9+'
+//! The eSIM IoT remote Manager (eIM) of SGP.32: which devices there are, what somebody asked of
+//! them, what their eUICCs answered.
+//!
+//! What this crate promises:
+//!
+//! * **Exactly once.** One package is in flight for each eUICC. It is delivered again, octet for
+//!   octet, until the eUICC's signed result is here; the eUICC's counter makes it run at most once.
+//!   The counter is allocated in the transaction that records the package, before the package leaves.
+//! * **Nothing is believed unsigned.** A result counts when its signature verifies against the
+//!   eUICC's certificate, chained to a trusted CI. What an IPA merely states is kept as its
+//!   statement. Whoever knows an EID can poll with it; that neither drains nor completes its queue.
+//! * **Nothing is signed here.** Packages are built and signed behind [`authority::Authority`].
+//!
+//! Layers: [`http`] turns requests into calls and knows no SQL; the verbs on [`Eim`] know neither
+//! HTTP nor SQL; `tables` alone knows SQL.
+
+pub mod actor;
+pub mod authority;
+pub mod command;
+pub mod es9;
+pub mod http;
+
+mod contacts;
+mod delivery;
+mod devices;
+mod download;
+mod environment;
+mod esipa;
+mod idle;
+mod notifications;
+mod operations;
+mod outcome;
+mod presence;
+mod results;
+mod tables;
+mod text;
+mod verification;
+
+use std::sync::Arc;
+
+use pki::{ChainPolicy, TrustAnchors};
+use rsp::ids::Eid;
+use serde_json::Value as Json;
+use store::{OpenError, ReadTx, SqlError, Store, StoreFault, StoreOptions, Tx, WriteError};
+
+use actor::Actor;
+use authority::Authority;
+pub use devices::{DeviceError, NewDevice};
+pub use environment::{Clock, Entropy};
+use es9::SmdpConnector;
+pub use esipa::{Peer, Unanswerable};
+pub use operations::{OperationError, Proposal};
+pub use presence::ConnectionId;
+pub use tables::devices::{Contact, Device, DeviceState};
+pub use tables::events::Event;
+pub use tables::inventory::{AssociatedEim, Profile};
+pub use tables::notifications::Notification;
+pub use tables::operations::{CommandResult, Operation, OperationState, Outcome};
+
+/// Settings of an eIM.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Name of this eIM, as in its signing certificate.
+    pub eim_id: rsp::sgp32::EimId,
+    /// Operations that may wait for one device.
+    pub queue_per_device_max: usize,
+    /// How long an operation may wait and be executed, unless its proposal says otherwise.
+    pub operation_lifetime_ms: i64,
+    /// Deviations from strict chain checks. The default is strict.
+    pub chain_policy: ChainPolicy,
+    /// Hand triggers and data requests to connections that have not shown a fresh signed result,
+    /// and believe unsigned answers from them. Whoever knows an EID can then learn activation
+    /// codes and report failures for it. Only for IPAs that open a connection for each request.
+    pub insecure_trust_any_connection: bool,
+}
+
+impl Config {
+    /// Defaults for an eIM of this name.
+    pub fn new(eim_id: rsp::sgp32::EimId) -> Self {
+        const DAY_MS: i64 = 86_400_000;
+        Self {
+            eim_id,
+            queue_per_device_max: 64,
+            operation_lifetime_ms: 30 * DAY_MS,
+            chain_policy: ChainPolicy::default(),
+            insecure_trust_any_connection: false,
+        }
+    }
+}
+
+/// What an eIM works with.
+pub struct Parts {
+    /// Builds and signs packages.
+    pub authority: Arc<dyn Authority>,
+    /// CIs that eUICC certificates may chain to.
+    pub trust: TrustAnchors,
+    /// Talks to SM-DP+s.
+    pub smdp: Arc<dyn SmdpConnector>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// An eIM.
+pub struct Eim {
+    config: Config,
+    store: Store,
+    parts: Parts,
+    idle: idle::IdleDevices,
+    presence: presence::Presence,
+    keys: verification::EuiccKeys,
+    downloads: download::Sessions,
+    contacts: contacts::Contacts,
+}
+
+/// The database could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// A statement failed.
+    #[error("the database could not be used")]
+    Sql(#[from] SqlError),
+    /// A transaction has no durable outcome.
+    #[error("the change could not be stored")]
+    Fault(#[from] StoreFault),
+}
+
+impl Eim {
+    /// Opens or makes the database at `path`.
+    pub fn open(
+        path: &std::path::Path,
+        options: StoreOptions,
+        config: Config,
+        parts: Parts,
+    ) -> Result<Arc<Self>, OpenError> {
+        Ok(Self::over(
+            Store::open(path, tables::MIGRATIONS, options)?,
+            config,
+            parts,
+        ))
+    }
+
+    /// An eIM whose database is removed with it, for tests.
+    pub fn open_temporary(config: Config, parts: Parts) -> Result<Arc<Self>, OpenError> {
+        let store = Store::open_temporary(tables::MIGRATIONS, StoreOptions::default())?;
+        Ok(Self::over(store, config, parts))
+    }
+
+    fn over(store: Store, config: Config, parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            store,
+            parts,
+            idle: idle::IdleDevices::default(),
+            presence: presence::Presence::default(),
+            keys: verification::EuiccKeys::default(),
+            downloads: download::Sessions::default(),
+            contacts: contacts::Contacts::default(),
+        })
+    }
+
+    /// What an eUICC has to store to accept packages of this eIM (AddInitialEim).
+    pub fn association_data(&self) -> rsp::sgp32::EimConfigurationData {
+        self.parts.authority.association_data()
+    }
+
+    /// The name of this eIM.
+    pub fn eim_id(&self) -> &rsp::sgp32::EimId {
+        &self.config.eim_id
+    }
+
+    /// Writes what is only in memory and closes the database for writing.
+    pub async fn shut_down(&self) -> Result<(), StorageError> {
+        self.flush_contacts().await?;
+        self.store.shut_down();
+        Ok(())
+    }
+
+    /// Writes a consistent copy of the database to the new file `target`.
+    pub fn backup_to(&self, target: &std::path::Path) -> Result<(), OpenError> {
+        self.store.backup_to(target)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.parts.clock.now_ms()
+    }
+
+    fn read<T, E: From<SqlError>>(
+        &self,
+        query: impl FnOnce(&ReadTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.store.read(query)
+    }
+
+    /// Runs a verb about one device. Whatever comes of it, the device is no longer taken for idle.
+    async fn change<T, E, F>(&self, eid: Eid, verb: F) -> Result<T, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreFault> + Send + 'static,
+    {
+        let outcome = self
+            .store
+            .write_async(verb)
+            .await
+            .map_err(WriteError::into_verb);
+        self.idle.forget(eid);
+        outcome
+    }
+
+    /// An event about a device, to be appended in the transaction that makes it true.
+    fn event(&self, eid: Eid, actor: &Actor, kind: &'static str, detail: Json) -> EventDraft {
+        EventDraft {
+            id: environment::new_id(self.parts.clock.as_ref(), self.parts.entropy.as_ref()),
+            eid: Some(eid),
+            at: self.now_ms(),
+            actor: actor.to_string(),
+            kind,
+            detail,
+        }
+    }
+}
+
+/// An event that is not recorded yet.
+struct EventDraft {
+    id: uuid::Uuid,
+    eid: Option<Eid>,
+    at: i64,
+    actor: String,
+    kind: &'static str,
+    detail: Json,
+}
+
+impl EventDraft {
+    fn append(&self, tx: &Tx<'_>) -> Result<(), SqlError> {
+        tables::events::append(
+            tx,
+            self.id,
+            self.eid,
+            self.at,
+            &self.actor,
+            self.kind,
+            &self.detail,
+        )
+    }
+}

@@ -1,0 +1,519 @@
+//! Indirect Profile download (SGP.32 section 3.2.3.2): this eIM stands between the IPA and the
+//! SM-DP+ and relays what they sign, untouched.
+//!
+//! Sessions live in memory. After a restart a device finds its session gone, cancels, and gets the
+//! trigger again at its next poll, because the operation is still in flight.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rsp::binding::ErrorCode;
+use rsp::binding::es9plus::{Request, Response};
+use rsp::der::Element;
+use rsp::ids::{Eid, TransactionId};
+use rsp::sgp22::{
+    AuthenticateClientRequest, AuthenticateServerResponse, BoundProfilePackage,
+    CancelSessionRequestEs9, Certificate, EuiccInfo1, GetBoundProfilePackageRequest,
+    InitiateAuthenticationRequest, StoreMetadataRequest,
+};
+use rsp::sgp32::{
+    AuthenticateClientErrorEsipa, AuthenticateClientOkDpEsipa, AuthenticateClientRequestEsipa,
+    AuthenticateClientResponseEsipa, CancelSessionErrorEsipa, CancelSessionOk,
+    CancelSessionRequestEsipa, CancelSessionResponseEsipa, GetBoundProfilePackageErrorEsipa,
+    GetBoundProfilePackageOkEsipa, GetBoundProfilePackageRequestEsipa,
+    GetBoundProfilePackageResponseEsipa, InitiateAuthenticationErrorEsipa,
+    InitiateAuthenticationOkEsipa, InitiateAuthenticationRequestEsipa,
+    InitiateAuthenticationResponseEsipa,
+};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::command::{ActivationCode, Command, DownloadSource};
+use crate::devices::CertificateProblem;
+use crate::tables::operations;
+use crate::{ConnectionId, Device, Eim, Operation, OperationState, Peer};
+
+/// Sessions at a time; beyond it the oldest ends.
+const SESSIONS_MAX: usize = 10_000;
+/// How long a session lasts.
+const SESSION_MS: i64 = 15 * 60 * 1000;
+
+#[derive(Default)]
+pub(crate) struct Sessions {
+    open: Mutex<HashMap<TransactionId, Session>>,
+    pub(crate) lost_results: Memory<Eid, Uuid>,
+}
+
+#[derive(Clone)]
+struct Session {
+    eid: Eid,
+    operation: Uuid,
+    connection: ConnectionId,
+    smdp_address: String,
+    confirmation_code: Option<String>,
+    metadata: Option<StoreMetadataRequest>,
+    started_at: i64,
+}
+
+/// Whose download a session was.
+#[derive(Clone, Copy)]
+pub(crate) struct SessionOwner {
+    pub(crate) eid: Eid,
+    pub(crate) operation: Uuid,
+}
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TransactionId, Session>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, id: TransactionId, session: Session) {
+        let mut open = self.lock();
+        let now = session.started_at;
+        open.retain(|_, session| now - session.started_at < SESSION_MS);
+        if open.len() >= SESSIONS_MAX
+            && let Some(oldest) = open
+                .iter()
+                .min_by_key(|(_, session)| session.started_at)
+                .map(|(id, _)| id.clone())
+        {
+            open.remove(&oldest);
+        }
+        open.insert(id, session);
+    }
+
+    /// The session, if it is this connection's.
+    fn of(&self, id: &TransactionId, connection: ConnectionId, now: i64) -> Option<Session> {
+        self.lock()
+            .get(id)
+            .filter(|session| {
+                session.connection == connection && now - session.started_at < SESSION_MS
+            })
+            .cloned()
+    }
+
+    /// Whose session it was, whatever the connection: for a result that the eUICC signed.
+    pub(crate) fn ended(&self, id: &TransactionId) -> Option<SessionOwner> {
+        self.lock().get(id).map(|session| SessionOwner {
+            eid: session.eid,
+            operation: session.operation,
+        })
+    }
+
+    /// The metadata that the SM-DP+ announced in a session.
+    pub(crate) fn metadata(&self, id: &TransactionId) -> Option<StoreMetadataRequest> {
+        self.lock()
+            .get(id)
+            .and_then(|session| session.metadata.clone())
+    }
+
+    fn announce(&self, id: &TransactionId, metadata: StoreMetadataRequest) {
+        if let Some(session) = self.lock().get_mut(id) {
+            session.metadata = Some(metadata);
+        }
+    }
+}
+
+/// A bounded map for what may be forgotten.
+pub(crate) struct Memory<K, V>(Mutex<HashMap<K, V>>);
+
+const MEMORY_MAX: usize = 10_000;
+
+impl<K, V> Default for Memory<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V: Copy> Memory<K, V> {
+    pub(crate) fn insert(&self, key: K, value: V) {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if map.len() >= MEMORY_MAX {
+            map.clear();
+        }
+        map.insert(key, value);
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<V> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .copied()
+    }
+
+    pub(crate) fn remove(&self, key: &K) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+    }
+}
+
+/// What the operator asked to download.
+struct Order {
+    smdp_address: String,
+    matching_id: Option<String>,
+    smdp_oid: Option<String>,
+    confirmation_code: Option<String>,
+}
+
+impl Eim {
+    /// ESipa.InitiateAuthentication.
+    pub(crate) async fn initiate_authentication(
+        &self,
+        request: InitiateAuthenticationRequestEsipa,
+        peer: &Peer,
+    ) -> InitiateAuthenticationResponseEsipa {
+        match self.initiate(request, peer).await {
+            Ok(ok) => InitiateAuthenticationResponseEsipa::InitiateAuthenticationOkEsipa(ok),
+            Err(code) => {
+                InitiateAuthenticationResponseEsipa::InitiateAuthenticationErrorEsipa(code)
+            }
+        }
+    }
+
+    async fn initiate(
+        &self,
+        request: InitiateAuthenticationRequestEsipa,
+        peer: &Peer,
+    ) -> Result<InitiateAuthenticationOkEsipa, InitiateAuthenticationErrorEsipa> {
+        use InitiateAuthenticationErrorEsipa as Code;
+        let operation = self
+            .triggered(request.eim_transaction_id.as_ref(), peer.connection)
+            .ok_or(Code::InvalidEimTransactionId)?;
+        let device = self
+            .managed(operation.eid)
+            .map_err(|_| Code::InvalidEimTransactionId)?;
+        let order = order(&operation, &device, request.smdp_address.as_deref())?;
+        let euicc_info1 = match request.euicc_info1 {
+            Some(info) => info,
+            None => device
+                .euicc_info1
+                .as_deref()
+                .and_then(|der| EuiccInfo1::from_der(der).ok())
+                .ok_or(Code::UndefinedError)?,
+        };
+        let call = Request::InitiateAuthentication(InitiateAuthenticationRequest {
+            euicc_challenge: request.euicc_challenge,
+            smdp_address: order.smdp_address.clone(),
+            euicc_info1,
+            extensions: Default::default(),
+        });
+        let answer = self
+            .relay(&order.smdp_address, call)
+            .await
+            .ok_or(Code::UndefinedError)?;
+        let ok = match answer {
+            Response::InitiateAuthentication(Ok(ok)) => ok,
+            Response::InitiateAuthentication(Err(failure)) => {
+                return Err(Code::from_status(&failure.code));
+            }
+            _ => return Err(Code::UndefinedError),
+        };
+        if !ok
+            .server_signed1
+            .server_address
+            .eq_ignore_ascii_case(&order.smdp_address)
+        {
+            return Err(Code::SmdpAddressMismatch);
+        }
+        if !has_oid(&ok.server_certificate, order.smdp_oid.as_deref()) {
+            return Err(Code::SmdpOidMismatch);
+        }
+        self.downloads.begin(
+            ok.transaction_id.clone(),
+            Session {
+                eid: operation.eid,
+                operation: operation.id,
+                connection: peer.connection,
+                smdp_address: order.smdp_address,
+                confirmation_code: order.confirmation_code,
+                metadata: None,
+                started_at: self.now_ms(),
+            },
+        );
+        Ok(InitiateAuthenticationOkEsipa {
+            transaction_id: Some(ok.transaction_id),
+            server_signed1: ok.server_signed1,
+            server_signature1: ok.server_signature1,
+            euicc_ci_pk_identifier_to_be_used: ok.euicc_ci_pk_id_to_be_used.0,
+            server_certificate: ok.server_certificate,
+            matching_id: order.matching_id,
+            ctx_params1: None,
+            extensions: Default::default(),
+        })
+    }
+
+    /// The download that was triggered on this connection. Whoever did not get the trigger here
+    /// cannot start it.
+    fn triggered(&self, id: Option<&TransactionId>, connection: ConnectionId) -> Option<Operation> {
+        let eid = self.presence.speaks_for(connection)?;
+        let operation = self
+            .read(|tx| match id {
+                Some(id) => operations::find_by_transaction(tx, id),
+                None => operations::in_flight(tx, eid),
+            })
+            .ok()
+            .flatten()?;
+        let is_this = operation.eid == eid
+            && operation.state == OperationState::InFlight
+            && matches!(operation.commands.as_slice(), [Command::Download { .. }])
+            && self.may_trust(connection, eid);
+        is_this.then_some(operation)
+    }
+
+    /// ESipa.AuthenticateClient.
+    pub(crate) async fn authenticate_client(
+        &self,
+        request: AuthenticateClientRequestEsipa,
+        peer: &Peer,
+    ) -> AuthenticateClientResponseEsipa {
+        match self.authenticate(request, peer).await {
+            Ok(ok) => AuthenticateClientResponseEsipa::AuthenticateClientOkDpEsipa(ok),
+            Err(code) => AuthenticateClientResponseEsipa::AuthenticateClientErrorEsipa(code),
+        }
+    }
+
+    async fn authenticate(
+        &self,
+        request: AuthenticateClientRequestEsipa,
+        peer: &Peer,
+    ) -> Result<AuthenticateClientOkDpEsipa, AuthenticateClientErrorEsipa> {
+        use AuthenticateClientErrorEsipa as Code;
+        let id = request.transaction_id;
+        let session = self
+            .downloads
+            .of(&id, peer.connection, self.now_ms())
+            .ok_or(Code::InvalidTransactionId)?;
+        if let AuthenticateServerResponse::AuthenticateResponseOk(ok) =
+            &*request.authenticate_server_response
+        {
+            self.verify_certificates(
+                session.eid,
+                ok.euicc_certificate.as_der(),
+                ok.eum_certificate.as_der(),
+            )
+            .map_err(|problem| client_certificate_code(&problem))?;
+        }
+        let call = Request::AuthenticateClient(AuthenticateClientRequest {
+            transaction_id: id.clone(),
+            authenticate_server_response: request.authenticate_server_response.into_value(),
+            extensions: Default::default(),
+        });
+        let answer = self
+            .relay(&session.smdp_address, call)
+            .await
+            .ok_or(Code::UndefinedError)?;
+        let ok = match answer {
+            Response::AuthenticateClient(Ok(ok)) => ok,
+            Response::AuthenticateClient(Err(failure)) => {
+                return Err(Code::from_status(&failure.code));
+            }
+            _ => return Err(Code::UndefinedError),
+        };
+        self.downloads.announce(&id, ok.profile_meta_data.clone());
+        let hash_cc = session
+            .confirmation_code
+            .as_deref()
+            .map(|code| confirmation_hash(code, &id));
+        Ok(AuthenticateClientOkDpEsipa {
+            transaction_id: Some(ok.transaction_id),
+            profile_meta_data: Some(rsp::der::Encoded::new(ok.profile_meta_data)),
+            smdp_signed2: ok.smdp_signed2,
+            smdp_signature2: ok.smdp_signature2,
+            smdp_certificate: ok.smdp_certificate,
+            hash_cc,
+            extensions: Default::default(),
+        })
+    }
+
+    /// ESipa.GetBoundProfilePackage.
+    pub(crate) async fn get_bound_profile_package(
+        &self,
+        request: GetBoundProfilePackageRequestEsipa,
+        peer: &Peer,
+    ) -> GetBoundProfilePackageResponseEsipa {
+        match self.bound_profile_package(request, peer).await {
+            Ok(ok) => GetBoundProfilePackageResponseEsipa::GetBoundProfilePackageOkEsipa(ok),
+            Err(code) => {
+                GetBoundProfilePackageResponseEsipa::GetBoundProfilePackageErrorEsipa(code)
+            }
+        }
+    }
+
+    async fn bound_profile_package(
+        &self,
+        request: GetBoundProfilePackageRequestEsipa,
+        peer: &Peer,
+    ) -> Result<GetBoundProfilePackageOkEsipa, GetBoundProfilePackageErrorEsipa> {
+        use GetBoundProfilePackageErrorEsipa as Code;
+        let id = request.transaction_id;
+        let session = self
+            .downloads
+            .of(&id, peer.connection, self.now_ms())
+            .ok_or(Code::InvalidTransactionId)?;
+        let call = Request::GetBoundProfilePackage(GetBoundProfilePackageRequest {
+            transaction_id: id,
+            prepare_download_response: request.prepare_download_response.into_value(),
+            extensions: Default::default(),
+        });
+        let answer = self
+            .relay(&session.smdp_address, call)
+            .await
+            .ok_or(Code::UndefinedError)?;
+        let ok = match answer {
+            Response::GetBoundProfilePackage(Ok(ok)) => ok,
+            Response::GetBoundProfilePackage(Err(failure)) => {
+                return Err(Code::from_status(&failure.code));
+            }
+            _ => return Err(Code::UndefinedError),
+        };
+        if session.metadata != metadata_inside(&ok.bound_profile_package) {
+            return Err(Code::MetadataMismatch);
+        }
+        Ok(GetBoundProfilePackageOkEsipa {
+            transaction_id: Some(ok.transaction_id),
+            bound_profile_package: rsp::der::Encoded::new(ok.bound_profile_package),
+            extensions: Default::default(),
+        })
+    }
+
+    /// ESipa.CancelSession.
+    pub(crate) async fn cancel_session(
+        &self,
+        request: CancelSessionRequestEsipa,
+        peer: &Peer,
+    ) -> CancelSessionResponseEsipa {
+        use CancelSessionErrorEsipa as Code;
+        let id = request.transaction_id;
+        let Some(session) = self.downloads.of(&id, peer.connection, self.now_ms()) else {
+            return CancelSessionResponseEsipa::CancelSessionError(Code::InvalidTransactionId);
+        };
+        let call = Request::CancelSession(CancelSessionRequestEs9 {
+            transaction_id: id,
+            cancel_session_response: request.cancel_session_response,
+            extensions: Default::default(),
+        });
+        match self.relay(&session.smdp_address, call).await {
+            Some(Response::CancelSession(Ok(()))) => {
+                CancelSessionResponseEsipa::CancelSessionOk(CancelSessionOk {
+                    extensions: Default::default(),
+                })
+            }
+            Some(Response::CancelSession(Err(failure))) => {
+                CancelSessionResponseEsipa::CancelSessionError(Code::from_status(&failure.code))
+            }
+            _ => CancelSessionResponseEsipa::CancelSessionError(Code::UndefinedError),
+        }
+    }
+
+    async fn relay(&self, address: &str, request: Request) -> Option<Response> {
+        match self.parts.smdp.call(address, request).await {
+            Ok(response) => Some(response),
+            Err(error) => {
+                tracing::warn!(%address, error = &error as &dyn std::error::Error, "ES9+' call failed");
+                None
+            }
+        }
+    }
+}
+
+/// From where, as the operator said and the IPA does not contradict.
+fn order(
+    operation: &Operation,
+    device: &Device,
+    asked: Option<&str>,
+) -> Result<Order, InitiateAuthenticationErrorEsipa> {
+    use InitiateAuthenticationErrorEsipa as Code;
+    let Some(Command::Download {
+        source,
+        confirmation_code,
+        ..
+    }) = operation.commands.first()
+    else {
+        return Err(Code::InvalidEimTransactionId);
+    };
+    let order = match source {
+        DownloadSource::ActivationCode(code) => {
+            let code = ActivationCode::parse(code).map_err(|_| Code::InvalidDpAddress)?;
+            Order {
+                smdp_address: code.smdp_address.to_owned(),
+                matching_id: (!code.matching_id.is_empty()).then(|| code.matching_id.to_owned()),
+                smdp_oid: code.smdp_oid.map(str::to_owned),
+                confirmation_code: confirmation_code.clone(),
+            }
+        }
+        DownloadSource::DefaultSmdp => Order {
+            smdp_address: asked
+                .map(str::to_owned)
+                .or_else(|| device.default_smdp.clone())
+                .filter(|address| !address.is_empty())
+                .ok_or(Code::InvalidDpAddress)?,
+            matching_id: None,
+            smdp_oid: None,
+            confirmation_code: confirmation_code.clone(),
+        },
+        // Events of an SM-DS are fetched by the device itself; see docs/limits.md.
+        DownloadSource::Smds(_) => return Err(Code::InvalidDpAddress),
+    };
+    if asked.is_some_and(|asked| !asked.eq_ignore_ascii_case(&order.smdp_address)) {
+        return Err(Code::SmdpAddressMismatch);
+    }
+    Ok(order)
+}
+
+/// The OID of an activation code binds the SM-DP+ by the registeredID of its certificate.
+fn has_oid(certificate: &Certificate, expected: Option<&str>) -> bool {
+    let Some(expected) = expected else {
+        return true;
+    };
+    pki::Certificate::from_der(certificate.as_der()).is_ok_and(|certificate| {
+        certificate
+            .registered_id()
+            .is_some_and(|oid| oid.to_string() == expected)
+    })
+}
+
+fn client_certificate_code(problem: &CertificateProblem) -> AuthenticateClientErrorEsipa {
+    use AuthenticateClientErrorEsipa as Code;
+    use pki::{ChainError, Role};
+    match problem {
+        CertificateProblem::OtherEid { .. } => Code::EidMismatch,
+        CertificateProblem::Chain(ChainError::UnknownCi { .. }) => Code::CiPKUnknown,
+        CertificateProblem::Chain(ChainError::Expired {
+            which: Role::Eum, ..
+        }) => Code::EumCertificateExpired,
+        CertificateProblem::Chain(ChainError::Expired { .. }) => Code::EuiccCertificateExpired,
+        CertificateProblem::Chain(_) | CertificateProblem::Malformed(_) => {
+            Code::EuiccCertificateInvalid
+        }
+    }
+}
+
+/// SHA-256( SHA-256(code) || transactionId ) (SGP.22 section 4.7).
+fn confirmation_hash(code: &str, id: &TransactionId) -> [u8; 32] {
+    let inner = Sha256::digest(code.as_bytes());
+    Sha256::new()
+        .chain_update(inner)
+        .chain_update(id.octets())
+        .finalize()
+        .into()
+}
+
+/// StoreMetadata in the 88 segments, which are not encrypted; each ends in a MAC of eight octets.
+fn metadata_inside(package: &BoundProfilePackage) -> Option<StoreMetadataRequest> {
+    const MAC_OCTETS: usize = 8;
+    let octets: Vec<u8> = package
+        .sequence_of88
+        .iter()
+        .flat_map(|segment| {
+            segment
+                .get(..segment.len().saturating_sub(MAC_OCTETS))
+                .unwrap_or_default()
+        })
+        .copied()
+        .collect();
+    StoreMetadataRequest::from_der(&octets).ok()
+}

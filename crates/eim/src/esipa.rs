@@ -1,0 +1,211 @@
+//! ESipa: one message in, one message out, whatever the transport.
+
+use std::net::IpAddr;
+
+use rsp::binding::esipa::{Request, Response};
+use rsp::ids::Eid;
+use rsp::sgp32::{
+    EimAcknowledgements, EimPackageError, EmptyResponse, GetEimPackageRequest,
+    GetEimPackageResponse, HandleNotificationEsipa, ProvideEimPackageResult,
+    ProvideEimPackageResultResponse, SequenceNumber, StateChangeCause,
+};
+use serde_json::json;
+
+use crate::actor::Actor;
+use crate::command::Command;
+use crate::delivery::{Delivery, DeliveryError};
+use crate::results::Refusal;
+use crate::{ConnectionId, Eim, StorageError};
+
+/// Who sent a message, as far as the transport knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// The connection it came on.
+    pub connection: ConnectionId,
+    /// Where from.
+    pub address: IpAddr,
+}
+
+/// What to answer when a message cannot be answered by one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswerable {
+    /// A Notification that is not accepted: the IPA keeps it.
+    NotAccepted,
+    /// Storage or signing does not work at the moment.
+    TryLater,
+}
+
+impl Eim {
+    /// Answers an ESipa message.
+    pub async fn handle(&self, request: Request, peer: &Peer) -> Result<Response, Unanswerable> {
+        Ok(match request {
+            Request::GetEimPackage(request) => {
+                Response::GetEimPackage(self.get_eim_package(request, peer).await?)
+            }
+            Request::ProvideEimPackageResult(result) => {
+                Response::ProvideEimPackageResult(self.provide_result(&result, peer).await?)
+            }
+            Request::HandleNotification(notification) => {
+                self.handle_notification(&notification, peer).await?;
+                Response::HandleNotification
+            }
+            Request::InitiateAuthentication(request) => {
+                Response::InitiateAuthentication(self.initiate_authentication(request, peer).await)
+            }
+            Request::AuthenticateClient(request) => {
+                Response::AuthenticateClient(self.authenticate_client(request, peer).await)
+            }
+            Request::GetBoundProfilePackage(request) => Response::GetBoundProfilePackage(
+                self.get_bound_profile_package(request, peer).await,
+            ),
+            Request::CancelSession(request) => {
+                Response::CancelSession(self.cancel_session(request, peer).await)
+            }
+        })
+    }
+
+    async fn get_eim_package(
+        &self,
+        request: GetEimPackageRequest,
+        peer: &Peer,
+    ) -> Result<GetEimPackageResponse, Unanswerable> {
+        let Ok(eid) = Eid::try_from(request.eid_value) else {
+            return Ok(GetEimPackageResponse::EimPackageError(
+                EimPackageError::InvalidEid,
+            ));
+        };
+        if request.notify_state_change.is_some() {
+            match self
+                .state_changed(eid, request.state_change_cause, peer)
+                .await
+            {
+                Ok(()) | Err(Refusal::UnknownDevice) => {}
+                Err(refusal) => tracing::warn!(%eid, %refusal, "state change not recorded"),
+            }
+        }
+        Ok(match self.next_package(eid, peer).await {
+            Ok(Delivery::Nothing) => {
+                GetEimPackageResponse::EimPackageError(EimPackageError::NoEimPackageAvailable)
+            }
+            Ok(Delivery::EuiccPackage(package)) => {
+                GetEimPackageResponse::EuiccPackageRequest(package)
+            }
+            Ok(Delivery::DeviceData(request)) => {
+                GetEimPackageResponse::IpaEuiccDataRequest(request)
+            }
+            Ok(Delivery::Download(trigger)) => {
+                GetEimPackageResponse::ProfileDownloadTriggerRequest(trigger)
+            }
+            Err(DeliveryError::NotManaged) => {
+                GetEimPackageResponse::EimPackageError(EimPackageError::EidNotFound)
+            }
+            Err(error) => {
+                tracing::error!(%eid, error = &error as &dyn std::error::Error, "no package could be delivered");
+                return Err(Unanswerable::TryLater);
+            }
+        })
+    }
+
+    /// The IPA says that something changed without a package of ours. Its word alone changes
+    /// nothing; it is a reason to have the eUICC say, signed, how things are.
+    async fn state_changed(
+        &self,
+        eid: Eid,
+        cause: Option<StateChangeCause>,
+        peer: &Peer,
+    ) -> Result<(), Refusal> {
+        self.managed(eid)?;
+        let actor = Actor::system("state-change");
+        let cause = cause.map_or_else(|| "not given".to_owned(), |cause| cause.to_string());
+        let reported = self.event(
+            eid,
+            &Actor::device(eid),
+            "state-change-reported",
+            json!({ "cause": cause, "peer": peer.address }),
+        );
+        let refresh = [
+            self.draft_operation(eid, &actor, &[Command::ListProfiles]),
+            self.draft_operation(eid, &actor, &[Command::ListEims]),
+        ];
+        self.change(eid, move |tx| -> Result<(), Refusal> {
+            let mut is_news = false;
+            for operation in &refresh {
+                is_news |= operation.insert_once(tx)?;
+            }
+            // Repeating it, which anybody can, leaves no further trace.
+            if is_news {
+                reported.append(tx)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn provide_result(
+        &self,
+        result: &ProvideEimPackageResult,
+        peer: &Peer,
+    ) -> Result<ProvideEimPackageResultResponse, Unanswerable> {
+        match self
+            .take_result(result.eid_value, &result.eim_package_result, peer)
+            .await
+        {
+            Ok(acknowledged) if acknowledged.is_empty() => Ok(
+                ProvideEimPackageResultResponse::EmptyResponse(EmptyResponse {
+                    extensions: Default::default(),
+                }),
+            ),
+            Ok(acknowledged) => {
+                let numbers = acknowledged.into_iter().map(SequenceNumber).collect();
+                Ok(ProvideEimPackageResultResponse::EimAcknowledgements(
+                    EimAcknowledgements(numbers),
+                ))
+            }
+            Err(refusal) => {
+                let code = try_later(refusal)?.code();
+                Ok(ProvideEimPackageResultResponse::ProvideEimPackageResultError(code))
+            }
+        }
+    }
+
+    async fn handle_notification(
+        &self,
+        notification: &HandleNotificationEsipa,
+        peer: &Peer,
+    ) -> Result<(), Unanswerable> {
+        let taken = match notification {
+            HandleNotificationEsipa::PendingNotification(notification) => self
+                .take_notification(notification, peer.connection)
+                .await
+                .map(|_| ()),
+            HandleNotificationEsipa::ProvideEimPackageResult(result) => self
+                .take_result(result.eid_value, &result.eim_package_result, peer)
+                .await
+                .map(|_| ()),
+            HandleNotificationEsipa::Unknown(_) => Err(Refusal::Unknown),
+        };
+        match taken {
+            Ok(()) => Ok(()),
+            Err(refusal) => {
+                try_later(refusal)?;
+                Err(Unanswerable::NotAccepted)
+            }
+        }
+    }
+}
+
+/// Logs why something is not accepted; trouble of our own is not the peer's fault.
+fn try_later(refusal: Refusal) -> Result<Refusal, Unanswerable> {
+    if let Refusal::Storage(StorageError::Sql(_) | StorageError::Fault(_)) = &refusal {
+        tracing::error!(
+            error = &refusal as &dyn std::error::Error,
+            "a result could not be stored"
+        );
+        return Err(Unanswerable::TryLater);
+    }
+    tracing::warn!(
+        reason = &refusal as &dyn std::error::Error,
+        "a result was not accepted"
+    );
+    Ok(refusal)
+}

@@ -1,0 +1,104 @@
+CREATE TABLE device (
+    eid                TEXT PRIMARY KEY,
+    label              TEXT NOT NULL,
+    state              TEXT NOT NULL,
+    -- Last counter allocated for a package to this eUICC. Allocated together with the package.
+    counter            BIGINT NOT NULL,
+    -- NULL: none known. token_origin says who told: 'registration' or 'device'.
+    association_token  BIGINT,
+    token_origin       TEXT NOT NULL,
+    -- Highest seqNumber accepted in a signed result of this eUICC.
+    last_seq_number    BIGINT NOT NULL,
+    euicc_certificate  BLOB,
+    eum_certificate    BLOB,
+    euicc_info1        BLOB,
+    euicc_info2        BLOB,
+    ipa_capabilities   BLOB,
+    device_info        BLOB,
+    default_smdp       TEXT,
+    registered_at      BIGINT NOT NULL,
+    updated_at         BIGINT NOT NULL
+);
+
+CREATE TABLE device_contact (
+    eid           TEXT PRIMARY KEY REFERENCES device (eid),
+    last_poll_at  BIGINT NOT NULL,
+    polls         BIGINT NOT NULL,
+    peer          TEXT NOT NULL
+);
+
+CREATE TABLE operation (
+    id                  TEXT PRIMARY KEY,
+    eid                 TEXT NOT NULL REFERENCES device (eid),
+    actor               TEXT NOT NULL,
+    commands            TEXT NOT NULL,
+    state               TEXT NOT NULL,
+    eim_transaction_id  TEXT UNIQUE,
+    counter             BIGINT,
+    request             BLOB,
+    result              BLOB,
+    outcome             TEXT,
+    refusals            BIGINT NOT NULL,
+    -- Proofs of presence asked for before this could be handed over.
+    proofs              BIGINT NOT NULL,
+    created_at          BIGINT NOT NULL,
+    expires_at          BIGINT NOT NULL,
+    delivered_at        BIGINT,
+    finished_at         BIGINT
+);
+
+-- One package in flight for each association: the database itself refuses a second.
+CREATE UNIQUE INDEX operation_in_flight ON operation (eid) WHERE state = 'in-flight';
+CREATE INDEX operation_queue ON operation (eid, id) WHERE state IN ('queued', 'in-flight');
+CREATE INDEX operation_history ON operation (eid, id);
+
+CREATE TABLE profile (
+    eid                 TEXT NOT NULL REFERENCES device (eid),
+    iccid               TEXT NOT NULL,
+    state               TEXT NOT NULL,
+    class               TEXT NOT NULL,
+    name                TEXT NOT NULL,
+    provider            TEXT NOT NULL,
+    nickname            TEXT,
+    isdp_aid            TEXT,
+    fallback_attribute  BOOLEAN NOT NULL,
+    fallback_allowed    BOOLEAN NOT NULL,
+    ecall               BOOLEAN NOT NULL,
+    policy_rules        TEXT NOT NULL,
+    updated_at          BIGINT NOT NULL,
+    PRIMARY KEY (eid, iccid)
+);
+CREATE INDEX profile_iccid ON profile (iccid);
+
+CREATE TABLE associated_eim (
+    eid      TEXT NOT NULL REFERENCES device (eid),
+    eim_id   TEXT NOT NULL,
+    id_type  BIGINT,
+    seen_at  BIGINT NOT NULL,
+    PRIMARY KEY (eid, eim_id)
+);
+
+CREATE TABLE notification (
+    eid              TEXT NOT NULL REFERENCES device (eid),
+    seq_number       BIGINT NOT NULL,
+    event            TEXT NOT NULL,
+    iccid            TEXT,
+    address          TEXT NOT NULL,
+    message          BLOB NOT NULL,
+    received_at      BIGINT NOT NULL,
+    forwarded_at     BIGINT,
+    attempts         BIGINT NOT NULL,
+    next_attempt_at  BIGINT,
+    PRIMARY KEY (eid, seq_number)
+);
+CREATE INDEX notification_outbox ON notification (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+
+CREATE TABLE event (
+    id      TEXT PRIMARY KEY,
+    eid     TEXT,
+    at      BIGINT NOT NULL,
+    actor   TEXT NOT NULL,
+    kind    TEXT NOT NULL,
+    detail  TEXT NOT NULL
+);
+CREATE INDEX event_device ON event (eid, id);

@@ -1,0 +1,47 @@
+//! The rows of the eIM: the only place in this crate that knows SQL.
+//!
+//! One file per table. Functions take a transaction and typed values; what they mean and who may
+//! call them is decided above.
+
+pub(crate) mod devices;
+pub(crate) mod events;
+pub(crate) mod inventory;
+pub(crate) mod notifications;
+pub(crate) mod operations;
+
+use std::str::FromStr;
+
+use rsp::ids::Eid;
+use store::{Migration, RowResult};
+
+/// The schema, oldest step first. Steps are never edited once released.
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "devices, operations and what devices reported",
+    include_str!("0001_initial.sql"),
+)];
+
+/// Reads a column that this crate wrote with `Display`.
+fn parsed<T: FromStr>(row: &store::Row<'_>, column: usize) -> RowResult<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let text: String = row.get(column)?;
+    text.parse().map_err(|error| conversion(column, error))
+}
+
+fn eid(row: &store::Row<'_>, column: usize) -> RowResult<Eid> {
+    parsed(row, column)
+}
+
+/// A column holds what this version does not understand.
+fn conversion(
+    column: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> store::rusqlite::Error {
+    store::rusqlite::Error::FromSqlConversionFailure(
+        column,
+        store::rusqlite::types::Type::Text,
+        Box::new(error),
+    )
+}

@@ -1,0 +1,338 @@
+//! Operations: one row per eIM Package that somebody asked for.
+
+use rsp::ids::{Eid, TransactionId};
+use serde::Serialize;
+use store::{ReadTx, Row, RowResult, SqlError, Tx, params};
+use uuid::Uuid;
+
+use super::{conversion, eid, parsed};
+use crate::command::Command;
+
+/// Where an operation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperationState {
+    /// Waits for the device to poll. Can be cancelled.
+    Queued,
+    /// Handed to the device and not answered yet; handed over again at each poll until it is.
+    InFlight,
+    /// Executed: every command succeeded.
+    Done,
+    /// Executed or refused, and something failed; the outcome says what.
+    Failed,
+    /// Withdrawn before a device took it.
+    Cancelled,
+    /// Ran out of time. If it was in flight, a late signed result still counts.
+    Expired,
+    /// Executed, and then undone by the device because the new profile had no connectivity.
+    RolledBack,
+}
+
+/// An operation on one device.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Operation {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// The device.
+    #[serde(with = "crate::text")]
+    pub eid: Eid,
+    /// Who asked.
+    pub actor: String,
+    /// What for.
+    pub commands: Vec<Command>,
+    /// Where it stands.
+    pub state: OperationState,
+    /// Ties package and result together; upper-case hexadecimal.
+    #[serde(serialize_with = "transaction_id_text")]
+    pub eim_transaction_id: Option<TransactionId>,
+    /// Counter of the package, for eUICC Packages in flight or later.
+    pub counter: Option<i64>,
+    /// The package as sent.
+    #[serde(skip)]
+    pub request: Option<Vec<u8>>,
+    /// The result as received.
+    #[serde(skip)]
+    pub result: Option<Vec<u8>>,
+    /// What came of it, for reading.
+    pub outcome: Option<Outcome>,
+    /// Unsigned refusals seen while in flight. They are counted, not believed.
+    pub refusals: i64,
+    /// Proofs of presence asked for before it could be handed over.
+    pub proofs: i64,
+    /// Milliseconds since 1970.
+    pub created_at: i64,
+    /// Milliseconds since 1970.
+    pub expires_at: i64,
+    /// First handed to the device; milliseconds since 1970.
+    pub delivered_at: Option<i64>,
+    /// Milliseconds since 1970.
+    pub finished_at: Option<i64>,
+}
+
+/// What came of an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Outcome {
+    /// One sentence.
+    pub summary: String,
+    /// One entry per command that the eUICC executed, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<CommandResult>,
+}
+
+/// What came of one command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct CommandResult {
+    /// Name of the result in the SGP.32 module.
+    pub name: String,
+    /// Whether it succeeded.
+    pub ok: bool,
+    /// The code and its name, or what was returned.
+    pub detail: String,
+}
+
+fn transaction_id_text<S: serde::Serializer>(
+    id: &Option<TransactionId>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match id {
+        Some(id) => serializer.collect_str(id),
+        None => serializer.serialize_none(),
+    }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, eid, actor, commands, state, eim_transaction_id, counter, request, result, outcome, \
+             refusals, proofs, created_at, expires_at, delivered_at, finished_at FROM operation ",
+            $rest
+        )
+    };
+}
+
+fn operation(row: &Row<'_>) -> RowResult<Operation> {
+    let json = |column: usize| -> RowResult<Option<String>> { row.get(column) };
+    let commands: String = row.get(3)?;
+    let outcome = json(9)?;
+    Ok(Operation {
+        id: parsed(row, 0)?,
+        eid: eid(row, 1)?,
+        actor: row.get(2)?,
+        commands: serde_json::from_str(&commands).map_err(|error| conversion(3, error))?,
+        state: parsed(row, 4)?,
+        eim_transaction_id: json(5)?
+            .map(|text| text.parse().map_err(|error| conversion(5, error)))
+            .transpose()?,
+        counter: row.get(6)?,
+        request: row.get(7)?,
+        result: row.get(8)?,
+        outcome: outcome
+            .map(|text| serde_json::from_str(&text).map_err(|error| conversion(9, error)))
+            .transpose()?,
+        refusals: row.get(10)?,
+        proofs: row.get(11)?,
+        created_at: row.get(12)?,
+        expires_at: row.get(13)?,
+        delivered_at: row.get(14)?,
+        finished_at: row.get(15)?,
+    })
+}
+
+/// An operation as it is entered.
+pub(crate) struct NewRow {
+    pub(crate) id: Uuid,
+    pub(crate) eid: Eid,
+    pub(crate) actor: String,
+    pub(crate) commands: String,
+    pub(crate) created_at: i64,
+    pub(crate) expires_at: i64,
+}
+
+pub(crate) fn insert(tx: &Tx<'_>, new: &NewRow) -> Result<(), SqlError> {
+    tx.execute(
+        "INSERT INTO operation (id, eid, actor, commands, state, refusals, proofs, created_at, expires_at) \
+         VALUES ($1, $2, $3, $4, 'queued', 0, 0, $5, $6)",
+        params![
+            new.id.to_string(),
+            new.eid.to_string(),
+            new.actor,
+            new.commands,
+            new.created_at,
+            new.expires_at
+        ],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn find(tx: &ReadTx<'_>, id: Uuid) -> Result<Option<Operation>, SqlError> {
+    tx.query_optional(select!("WHERE id = $1"), params![id.to_string()], operation)
+}
+
+pub(crate) fn find_by_transaction(
+    tx: &ReadTx<'_>,
+    id: &TransactionId,
+) -> Result<Option<Operation>, SqlError> {
+    tx.query_optional(
+        select!("WHERE eim_transaction_id = $1"),
+        params![id.to_string()],
+        operation,
+    )
+}
+
+/// The operation in flight, else the oldest one queued.
+pub(crate) fn next(tx: &ReadTx<'_>, eid: Eid) -> Result<Option<Operation>, SqlError> {
+    tx.query_optional(
+        select!(
+            "WHERE eid = $1 AND state IN ('queued', 'in-flight') \
+             ORDER BY CASE state WHEN 'in-flight' THEN 0 ELSE 1 END, id LIMIT 1"
+        ),
+        params![eid.to_string()],
+        operation,
+    )
+}
+
+pub(crate) fn in_flight(tx: &ReadTx<'_>, eid: Eid) -> Result<Option<Operation>, SqlError> {
+    tx.query_optional(
+        select!("WHERE eid = $1 AND state = 'in-flight'"),
+        params![eid.to_string()],
+        operation,
+    )
+}
+
+/// Operations of a device, newest first, before `before`.
+pub(crate) fn page(
+    tx: &ReadTx<'_>,
+    eid: Eid,
+    before: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<Operation>, SqlError> {
+    // 'g' sorts behind every hexadecimal digit.
+    let before = before.map_or_else(|| "g".to_owned(), |id| id.to_string());
+    tx.query_all(
+        select!("WHERE eid = $1 AND id < $2 ORDER BY id DESC LIMIT $3"),
+        params![eid.to_string(), before, limit],
+        operation,
+    )
+}
+
+/// Operations that are queued or in flight on a device.
+pub(crate) fn open_count(tx: &ReadTx<'_>, eid: Eid) -> Result<i64, SqlError> {
+    tx.query_row(
+        "SELECT count(*) FROM operation WHERE eid = $1 AND state IN ('queued', 'in-flight')",
+        params![eid.to_string()],
+        |row| row.get(0),
+    )
+}
+
+/// Whether an operation with just these commands is open.
+pub(crate) fn is_open(tx: &ReadTx<'_>, eid: Eid, commands: &str) -> Result<bool, SqlError> {
+    tx.exists(
+        "SELECT 1 FROM operation WHERE eid = $1 AND state IN ('queued', 'in-flight') AND commands = $2",
+        params![eid.to_string(), commands],
+    )
+}
+
+/// What is recorded when a package leaves.
+pub(crate) struct Departure<'a> {
+    pub(crate) eim_transaction_id: &'a TransactionId,
+    pub(crate) counter: Option<i64>,
+    pub(crate) request: &'a [u8],
+    pub(crate) at: i64,
+}
+
+/// Puts a queued operation in flight; false when it is no longer queued.
+pub(crate) fn depart(tx: &Tx<'_>, id: Uuid, departure: &Departure<'_>) -> Result<bool, SqlError> {
+    let rows = tx.execute(
+        "UPDATE operation SET state = 'in-flight', eim_transaction_id = $2, counter = $3, request = $4, \
+         delivered_at = $5 WHERE id = $1 AND state = 'queued'",
+        params![
+            id.to_string(),
+            departure.eim_transaction_id.to_string(),
+            departure.counter,
+            departure.request,
+            departure.at
+        ],
+    )?;
+    Ok(rows == 1)
+}
+
+/// Takes a package back whose signature could not have verified; its counter is burnt.
+pub(crate) fn requeue(tx: &Tx<'_>, id: Uuid) -> Result<(), SqlError> {
+    tx.execute(
+        "UPDATE operation SET state = 'queued', eim_transaction_id = NULL, counter = NULL, request = NULL \
+         WHERE id = $1 AND state = 'in-flight'",
+        params![id.to_string()],
+    )?;
+    Ok(())
+}
+
+/// Lets a proof of presence go first. What was handed over already keeps its transaction id, so
+/// that a late answer still finds it.
+pub(crate) fn wait_for_proof(tx: &Tx<'_>, id: Uuid) -> Result<bool, SqlError> {
+    let rows = tx.execute(
+        "UPDATE operation SET state = 'queued', proofs = proofs + 1 WHERE id = $1 AND state IN ('queued', 'in-flight')",
+        params![id.to_string()],
+    )?;
+    Ok(rows == 1)
+}
+
+/// Ends an operation.
+pub(crate) fn finish(
+    tx: &Tx<'_>,
+    id: Uuid,
+    state: OperationState,
+    outcome: &Outcome,
+    result: Option<&[u8]>,
+    at: i64,
+) -> Result<(), SqlError> {
+    let outcome = serde_json::to_string(outcome).unwrap_or_default();
+    tx.execute(
+        "UPDATE operation SET state = $2, outcome = $3, result = coalesce($4, result), finished_at = $5 \
+         WHERE id = $1",
+        params![id.to_string(), state.to_string(), outcome, result, at],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn count_refusal(tx: &Tx<'_>, id: Uuid) -> Result<(), SqlError> {
+    tx.execute(
+        "UPDATE operation SET refusals = refusals + 1 WHERE id = $1",
+        params![id.to_string()],
+    )?;
+    Ok(())
+}
+
+/// An enum that is stored and shown as a word.
+macro_rules! text_enum {
+    ($name:ident, $what:literal { $( $variant:ident = $word:literal, )* }) => {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(match self { $( Self::$variant => $word, )* })
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = store::rusqlite::Error;
+
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                match word {
+                    $( $word => Ok(Self::$variant), )*
+                    _ => Err(store::rusqlite::Error::InvalidColumnName(format!(concat!("unknown ", $what, " {}"), word))),
+                }
+            }
+        }
+    };
+}
+pub(crate) use text_enum;
+
+text_enum! {
+    OperationState, "operation state" {
+        Queued = "queued",
+        InFlight = "in-flight",
+        Done = "done",
+        Failed = "failed",
+        Cancelled = "cancelled",
+        Expired = "expired",
+        RolledBack = "rolled-back",
+    }
+}

@@ -1,0 +1,118 @@
+//! Whether an eUICC really said it.
+
+use pki::{PublicKey, Signature, VerifiedEuicc};
+use quick_cache::sync::Cache;
+use rsp::ids::Eid;
+use rsp::sgp22::{OtherSignedNotification, ProfileInstallationResult};
+use rsp::sgp32::{EuiccPackageErrorSigned, EuiccPackageResultSigned};
+
+use crate::authority::association_token_object;
+use crate::devices::CertificateProblem;
+use crate::{Device, Eim};
+
+/// Verified keys of eUICCs, so that a chain is not walked for each result.
+pub(crate) struct EuiccKeys(Cache<Eid, PublicKey>);
+
+const KEYS_MAX: usize = 100_000;
+
+impl Default for EuiccKeys {
+    fn default() -> Self {
+        Self(Cache::new(KEYS_MAX))
+    }
+}
+
+/// Why something is not believed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Disbelief {
+    #[error("no certificate of this eUICC is known yet")]
+    NoCertificate,
+    #[error("the certificates are not those of this eUICC")]
+    Certificates(#[source] CertificateProblem),
+    #[error("the eUICC's key cannot be used")]
+    Key(#[from] pki::KeyError),
+    #[error("not the form of a signature")]
+    Malformed(#[from] pki::SignatureMalformed),
+    #[error("the signature does not verify")]
+    Signature(#[from] pki::SignatureInvalid),
+}
+
+impl Eim {
+    /// euiccSignEPR: data, then the association token (SGP.32 section 2.11.2.1).
+    pub(crate) fn verify_result(
+        &self,
+        device: &Device,
+        result: &EuiccPackageResultSigned,
+    ) -> Result<(), Disbelief> {
+        let signed = [
+            result.euicc_package_result_data_signed.bytes(),
+            &association_token_object(device.association_token),
+        ];
+        let signature = Signature::from_wire(&result.euicc_sign_epr)?;
+        Ok(self.euicc_key(device)?.verify_parts(&signed, &signature)?)
+    }
+
+    /// euiccSignEPE: as above.
+    pub(crate) fn verify_error(
+        &self,
+        device: &Device,
+        error: &EuiccPackageErrorSigned,
+    ) -> Result<(), Disbelief> {
+        let signed = [
+            error.euicc_package_error_data_signed.bytes(),
+            &association_token_object(device.association_token),
+        ];
+        let signature = Signature::from_wire(&error.euicc_sign_epe)?;
+        Ok(self.euicc_key(device)?.verify_parts(&signed, &signature)?)
+    }
+
+    /// euiccSignPIR: the whole BF27 (SGP.22 section 5.7.9).
+    pub(crate) fn verify_installation(
+        &self,
+        device: &Device,
+        result: &ProfileInstallationResult,
+    ) -> Result<(), Disbelief> {
+        let signature = Signature::from_wire(&result.euicc_sign_pir)?;
+        let signed = result.profile_installation_result_data.bytes();
+        Ok(self.euicc_key(device)?.verify(signed, &signature)?)
+    }
+
+    /// A Notification brings its certificates along.
+    pub(crate) fn verify_notification(
+        &self,
+        eid: Eid,
+        notification: &OtherSignedNotification,
+    ) -> Result<VerifiedEuicc, Disbelief> {
+        let verified = self
+            .verify_certificates(
+                eid,
+                notification.euicc_certificate.as_der(),
+                notification.eum_certificate.as_der(),
+            )
+            .map_err(Disbelief::Certificates)?;
+        let signature = Signature::from_wire(&notification.euicc_notification_signature)?;
+        verified
+            .public_key
+            .verify(notification.tbs_other_notification.bytes(), &signature)?;
+        Ok(verified)
+    }
+
+    /// The key of a device's eUICC, after its chain was verified.
+    fn euicc_key(&self, device: &Device) -> Result<PublicKey, Disbelief> {
+        if let Some(key) = self.keys.0.get(&device.eid) {
+            return Ok(key);
+        }
+        let (Some(euicc), Some(eum)) = (&device.euicc_certificate, &device.eum_certificate) else {
+            return Err(Disbelief::NoCertificate);
+        };
+        let verified = self
+            .verify_certificates(device.eid, euicc, eum)
+            .map_err(Disbelief::Certificates)?;
+        self.keys.0.insert(device.eid, verified.public_key.clone());
+        Ok(verified.public_key)
+    }
+
+    /// Other certificates were stored for this device.
+    pub(crate) fn forget_key(&self, eid: Eid) {
+        self.keys.0.remove(&eid);
+    }
+}
