@@ -45,6 +45,8 @@ sequence! {
         req pending @ 0xA8: Vec<Pending>,
         opt default_smdp_address @ 0x89: String,
         req root_smds_address @ 0x8A: String,
+        /// The number in the next ISD-P AID.
+        req next_isdp_number @ 0x91: i64,
         req rat @ 0xAB: Vec<ProfilePolicyAuthorisationRule>,
         opt immediate_enable @ 0xAC: ConfigureImmediateEnable,
         opt rollback @ 0xAD: RollbackGrant,
@@ -53,8 +55,8 @@ sequence! {
         /// Present while the Emergency Profile is enabled.
         opt emergency @ 0xAF: Emergency,
         opt retained_key @ 0xB0: StoredRetainedKey,
-        /// The number in the next ISD-P AID.
-        req next_isdp_number @ 0x91: i64,
+        /// The package that is being executed: its counter is used up, its result is not there yet.
+        opt executing @ 0xB2: Executing,
     }
 }
 
@@ -100,8 +102,6 @@ sequence! {
     pub(crate) struct RollbackGrant @ 0x30 {
         /// The Profile to return to.
         req previous @ 0x80: Iccid,
-        /// The Profile that the package enabled.
-        req enabled @ 0x81: Iccid,
         req eim_id @ 0x82: EimId,
         req counter_value @ 0x83: i64,
         opt eim_transaction_id @ 0x84: TransactionId,
@@ -109,6 +109,18 @@ sequence! {
         req result_seq_number @ 0x85: i64,
         /// The fallback that the package ended, to be restored with the Profile.
         opt displaced_by_fallback @ 0x86: Iccid,
+    }
+}
+
+sequence! {
+    /// What the result of a package in execution needs.
+    pub(crate) struct Executing @ 0x30 {
+        req eim_id @ 0x80: EimId,
+        req counter_value @ 0x81: i64,
+        opt eim_transaction_id @ 0x82: TransactionId,
+        /// As it was when the package was verified: the package may remove the eIM.
+        opt association_token @ 0x83: i64,
+        opt euicc_ci_pk_id @ 0x84: KeyIdentifier,
     }
 }
 
@@ -150,17 +162,23 @@ impl State {
     pub(crate) fn decode(octets: &[u8]) -> Result<Self, StateError> {
         let state = Self::from_der_within(octets, &STATE_LIMITS).map_err(StateError::Malformed)?;
         if state.layout_version > LAYOUT_VERSION {
-            return Err(StateError::LaterLayout { found: state.layout_version });
+            return Err(StateError::LaterLayout {
+                found: state.layout_version,
+            });
         }
         Ok(state)
     }
 
     pub(crate) fn profile(&self, iccid: &Iccid) -> Option<&Profile> {
-        self.profiles.iter().find(|profile| profile.iccid() == iccid)
+        self.profiles
+            .iter()
+            .find(|profile| profile.iccid() == iccid)
     }
 
     pub(crate) fn profile_mut(&mut self, iccid: &Iccid) -> Option<&mut Profile> {
-        self.profiles.iter_mut().find(|profile| profile.iccid() == iccid)
+        self.profiles
+            .iter_mut()
+            .find(|profile| profile.iccid() == iccid)
     }
 
     pub(crate) fn profile_by_aid(&self, aid: &OctetTo16) -> Option<&Profile> {
@@ -178,29 +196,34 @@ impl State {
 
     /// There is at most one.
     pub(crate) fn fallback_profile(&self) -> Option<&Profile> {
-        self.profiles.iter().find(|profile| profile.fallback_attribute)
+        self.profiles
+            .iter()
+            .find(|profile| profile.fallback_attribute)
     }
 
     pub(crate) fn eim(&self, eim_id: &EimId) -> Option<&AssociatedEim> {
-        self.eims.iter().find(|eim| eim.configuration.eim_id == *eim_id)
+        self.eims
+            .iter()
+            .find(|eim| eim.configuration.eim_id == *eim_id)
     }
 
     pub(crate) fn eim_mut(&mut self, eim_id: &EimId) -> Option<&mut AssociatedEim> {
-        self.eims.iter_mut().find(|eim| eim.configuration.eim_id == *eim_id)
-    }
-
-    /// The identity under this CI, or for `None` the first one.
-    pub(crate) fn identity(&self, ci_key_id: Option<&KeyIdentifier>) -> Option<&StoredIdentity> {
-        match ci_key_id {
-            Some(key_id) => self.identities.iter().find(|identity| identity.ci_key_id == key_id.0),
-            None => self.identities.first(),
-        }
+        self.eims
+            .iter_mut()
+            .find(|eim| eim.configuration.eim_id == *eim_id)
     }
 
     /// Octets of Profile memory that are left.
     pub(crate) fn free_octets(&self) -> i64 {
-        let used: i64 = self.profiles.iter().map(|profile| profile.size_octets.max(0)).sum();
-        self.options.profile_memory_octets.saturating_sub(used).max(0)
+        let used: i64 = self
+            .profiles
+            .iter()
+            .map(|profile| profile.size_octets.max(0))
+            .sum();
+        self.options
+            .profile_memory_octets
+            .saturating_sub(used)
+            .max(0)
     }
 
     /// Takes the next number of notifications and results.

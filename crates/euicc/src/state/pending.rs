@@ -1,7 +1,7 @@
+use rsp::der::Encoded;
 use rsp::sgp22::{KeyIdentifier, NotificationMetadata, ProfileInstallationResult, Signature};
 use rsp::sgp32::EuiccPackageResult;
 use rsp::{choice, sequence};
-use rsp::der::Encoded;
 
 choice! {
     /// What is kept until it is acknowledged, in the order of the sequence numbers.
@@ -35,9 +35,12 @@ impl Pending {
     pub(crate) fn seq_number(&self) -> Option<i64> {
         match self {
             Self::Notification(kept) => Some(kept.metadata.seq_number),
-            Self::InstallationResult(result) => {
-                Some(result.profile_installation_result_data.notification_metadata.seq_number)
-            }
+            Self::InstallationResult(result) => Some(
+                result
+                    .profile_installation_result_data
+                    .notification_metadata
+                    .seq_number,
+            ),
             Self::PackageResult(kept) => Some(kept.seq_number),
             Self::Unknown(_) => None,
         }
@@ -47,9 +50,11 @@ impl Pending {
     pub(crate) fn metadata(&self) -> Option<&NotificationMetadata> {
         match self {
             Self::Notification(kept) => Some(&kept.metadata),
-            Self::InstallationResult(result) => {
-                Some(&result.profile_installation_result_data.notification_metadata)
-            }
+            Self::InstallationResult(result) => Some(
+                &result
+                    .profile_installation_result_data
+                    .notification_metadata,
+            ),
             Self::PackageResult(_) | Self::Unknown(_) => None,
         }
     }

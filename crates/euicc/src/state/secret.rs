@@ -37,7 +37,10 @@ impl Value for SecretOctets {
 
 impl Describe for SecretOctets {
     fn info() -> TypeInfo {
-        TypeInfo { name: "secret", shape: Shape::Octets }
+        TypeInfo {
+            name: "secret",
+            shape: Shape::Octets,
+        }
     }
 }
 
