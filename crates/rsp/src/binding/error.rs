@@ -50,7 +50,9 @@ impl Error {
     /// The JSON member at fault, if it is one.
     pub fn member(&self) -> Option<&'static str> {
         match self {
-            Self::Missing { member } | Self::Malformed { member, .. } | Self::Object { member, .. } => Some(member),
+            Self::Missing { member }
+            | Self::Malformed { member, .. }
+            | Self::Object { member, .. } => Some(member),
             _ => None,
         }
     }
@@ -65,6 +67,8 @@ impl Error {
     }
 
     pub(super) fn unknown_function(name: &str) -> Self {
-        Self::UnknownFunction { name: name.chars().take(64).collect() }
+        Self::UnknownFunction {
+            name: name.chars().take(64).collect(),
+        }
     }
 }

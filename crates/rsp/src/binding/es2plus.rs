@@ -211,7 +211,10 @@ impl FromStr for Function {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|function| function.name() == name).ok_or_else(|| Error::unknown_function(name))
+        Self::ALL
+            .into_iter()
+            .find(|function| function.name() == name)
+            .ok_or_else(|| Error::unknown_function(name))
     }
 }
 
@@ -251,7 +254,10 @@ impl fmt::Debug for ConfirmOrder {
             .field("iccid", &self.iccid)
             .field("eid", &self.eid)
             .field("matching_id", &self.matching_id)
-            .field("confirmation_code", &self.confirmation_code.as_ref().map(|_| "(not shown)"))
+            .field(
+                "confirmation_code",
+                &self.confirmation_code.as_ref().map(|_| "(not shown)"),
+            )
             .field("smds_address", &self.smds_address)
             .field("release_flag", &self.release_flag)
             .finish()
@@ -279,8 +285,10 @@ impl Request {
         let body = Object::parse(body, &limits)?;
         let header = body.required("header", Member::object)?;
         let header = RequestHeader {
-            function_requester_identifier: header.required("header.functionRequesterIdentifier", Member::text)?,
-            function_call_identifier: header.required("header.functionCallIdentifier", Member::text)?,
+            function_requester_identifier: header
+                .required("header.functionRequesterIdentifier", Member::text)?,
+            function_call_identifier: header
+                .required("header.functionCallIdentifier", Member::text)?,
         };
         let call = match function {
             Function::DownloadOrder => Call::DownloadOrder(download_order(&body)?),
@@ -298,10 +306,12 @@ impl Request {
                 matching_id: body.optional("matchingId", Member::parsed)?,
                 final_profile_status_indicator: final_profile_status(&body)?,
             }),
-            Function::ReleaseProfile => {
-                Call::ReleaseProfile(ReleaseProfile { iccid: body.required("iccid", Member::parsed)? })
+            Function::ReleaseProfile => Call::ReleaseProfile(ReleaseProfile {
+                iccid: body.required("iccid", Member::parsed)?,
+            }),
+            Function::HandleDownloadProgressInfo => {
+                Call::HandleDownloadProgressInfo(download_progress_info(&body)?)
             }
-            Function::HandleDownloadProgressInfo => Call::HandleDownloadProgressInfo(download_progress_info(&body)?),
         };
         Ok(Self { header, call })
     }
@@ -309,16 +319,25 @@ impl Request {
     /// The last path segment and the body.
     pub fn to_json(&self) -> (&'static str, Vec<u8>) {
         let header = Writer::new()
-            .text("functionRequesterIdentifier", &self.header.function_requester_identifier)
-            .text("functionCallIdentifier", &self.header.function_call_identifier);
+            .text(
+                "functionRequesterIdentifier",
+                &self.header.function_requester_identifier,
+            )
+            .text(
+                "functionCallIdentifier",
+                &self.header.function_call_identifier,
+            );
         let body = Writer::new().value("header", header.into_value());
         let body = match &self.call {
             Call::DownloadOrder(order) => {
                 let body = body.text_optional("eid", order.eid);
                 match &order.profile {
-                    OrderedProfile::Iccid { iccid, profile_type } => {
-                        body.text("iccid", iccid).text_optional("profileType", profile_type.as_ref())
-                    }
+                    OrderedProfile::Iccid {
+                        iccid,
+                        profile_type,
+                    } => body
+                        .text("iccid", iccid)
+                        .text_optional("profileType", profile_type.as_ref()),
                     OrderedProfile::Type(profile_type) => body.text("profileType", profile_type),
                 }
             }
@@ -348,7 +367,10 @@ impl Request {
                     .text("profileType", &info.profile_type)
                     .text("timestamp", &info.timestamp)
                     .value("notificationPointId", info.notification_point_id)
-                    .value("notificationPointStatus", execution_status(&info.notification_point_status));
+                    .value(
+                        "notificationPointStatus",
+                        execution_status(&info.notification_point_status),
+                    );
                 match &info.result_data {
                     Some(data) => body.octets("resultData", data),
                     None => body,
@@ -391,9 +413,9 @@ impl Response {
         let body = Object::parse(body, &limits)?;
         let outcome = read_outcome(&body)?.ok_or(Error::Missing { member: "header" })?;
         Ok(match (function, outcome) {
-            (Function::DownloadOrder, Ok(())) => {
-                Self::DownloadOrder(Ok(DownloadOrderOk { iccid: body.required("iccid", Member::parsed)? }))
-            }
+            (Function::DownloadOrder, Ok(())) => Self::DownloadOrder(Ok(DownloadOrderOk {
+                iccid: body.required("iccid", Member::parsed)?,
+            })),
             (Function::DownloadOrder, Err(failure)) => Self::DownloadOrder(Err(failure)),
             (Function::ConfirmOrder, Ok(())) => Self::ConfirmOrder(Ok(ConfirmOrderOk {
                 eid: body.optional("eid", Member::parsed)?,
@@ -431,7 +453,10 @@ fn download_order(body: &Object<'_>) -> Result<DownloadOrder, Error> {
     Ok(DownloadOrder {
         eid: body.optional("eid", Member::parsed)?,
         profile: match (body.optional("iccid", Member::parsed)?, profile_type) {
-            (Some(iccid), profile_type) => OrderedProfile::Iccid { iccid, profile_type },
+            (Some(iccid), profile_type) => OrderedProfile::Iccid {
+                iccid,
+                profile_type,
+            },
             (None, Some(profile_type)) => OrderedProfile::Type(profile_type),
             (None, None) => return Err(Error::Missing { member: "iccid" }),
         },
@@ -443,14 +468,20 @@ fn final_profile_status(body: &Object<'_>) -> Result<FinalProfileStatus, Error> 
     match body.required(NAME, Member::text)?.as_str() {
         "Available" => Ok(FinalProfileStatus::Available),
         "Unavailable" => Ok(FinalProfileStatus::Unavailable),
-        _ => Err(Error::Malformed { member: NAME, problem: "is neither Available nor Unavailable" }),
+        _ => Err(Error::Malformed {
+            member: NAME,
+            problem: "is neither Available nor Unavailable",
+        }),
     }
 }
 
 fn download_progress_info(body: &Object<'_>) -> Result<HandleDownloadProgressInfo, Error> {
     let timestamp = body.required("timestamp", Member::text)?;
     if !is_timestamp(&timestamp) {
-        return Err(Error::Malformed { member: "timestamp", problem: "is not YYYY-MM-DDThh:mm:ssTZD" });
+        return Err(Error::Malformed {
+            member: "timestamp",
+            problem: "is not YYYY-MM-DDThh:mm:ssTZD",
+        });
     }
     Ok(HandleDownloadProgressInfo {
         eid: body.optional("eid", Member::parsed)?,
@@ -458,7 +489,8 @@ fn download_progress_info(body: &Object<'_>) -> Result<HandleDownloadProgressInf
         profile_type: body.required("profileType", Member::text)?,
         timestamp,
         notification_point_id: body.required("notificationPointId", Member::number)?,
-        notification_point_status: body.required("notificationPointStatus", super::status::read_status)?,
+        notification_point_status: body
+            .required("notificationPointStatus", super::status::read_status)?,
         result_data: body.optional("resultData", Member::octets)?,
     })
 }
@@ -471,11 +503,14 @@ fn execution_status(status: &Result<(), Failure>) -> serde_json::Value {
 fn is_timestamp(text: &str) -> bool {
     let follows = |text: &str, shape: &str| {
         text.len() == shape.len()
-            && text.bytes().zip(shape.bytes()).all(|(found, wanted)| match wanted {
-                b'0' => found.is_ascii_digit(),
-                b'+' => found == b'+' || found == b'-',
-                _ => found == wanted,
-            })
+            && text
+                .bytes()
+                .zip(shape.bytes())
+                .all(|(found, wanted)| match wanted {
+                    b'0' => found.is_ascii_digit(),
+                    b'+' => found == b'+' || found == b'-',
+                    _ => found == wanted,
+                })
     };
     let Some((moment, zone)) = text.split_at_checked("0000-00-00T00:00:00".len()) else {
         return false;

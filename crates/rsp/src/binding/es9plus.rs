@@ -9,12 +9,14 @@ use super::status::{failed, read_outcome, success};
 use super::{Error, ErrorCode, Failure};
 use crate::der::{Element, Extensions, Limits};
 use crate::sgp22::{
-    AuthenticateClientError, AuthenticateClientErrorEs11, AuthenticateClientOk, AuthenticateClientOkEs11,
-    AuthenticateClientRequest, AuthenticateClientResponseEs9, AuthenticateClientResponseEs11, CancelSessionError,
-    CancelSessionOk, CancelSessionRequestEs9, CancelSessionResponseEs9, EventEntries, GetBoundProfilePackageError,
-    GetBoundProfilePackageOk, GetBoundProfilePackageRequest, GetBoundProfilePackageResponse, HandleNotification,
+    AuthenticateClientError, AuthenticateClientErrorEs11, AuthenticateClientOk,
+    AuthenticateClientOkEs11, AuthenticateClientRequest, AuthenticateClientResponseEs9,
+    AuthenticateClientResponseEs11, CancelSessionError, CancelSessionOk, CancelSessionRequestEs9,
+    CancelSessionResponseEs9, EventEntries, GetBoundProfilePackageError, GetBoundProfilePackageOk,
+    GetBoundProfilePackageRequest, GetBoundProfilePackageResponse, HandleNotification,
     InitiateAuthenticationError, InitiateAuthenticationOkEs9, InitiateAuthenticationRequest,
-    InitiateAuthenticationResponse, RemoteProfileProvisioningRequest, RemoteProfileProvisioningResponse,
+    InitiateAuthenticationResponse, RemoteProfileProvisioningRequest,
+    RemoteProfileProvisioningResponse,
 };
 
 /// The functions.
@@ -36,7 +38,10 @@ pub enum Function {
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[expect(missing_docs, reason = "the functions are described in Function")]
-#[expect(clippy::large_enum_variant, reason = "made once per request and moved rarely")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once per request and moved rarely"
+)]
 pub enum Request {
     InitiateAuthentication(InitiateAuthenticationRequest),
     AuthenticateClient(AuthenticateClientRequest),
@@ -87,7 +92,10 @@ impl std::str::FromStr for Function {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|function| function.name() == name).ok_or_else(|| Error::unknown_function(name))
+        Self::ALL
+            .into_iter()
+            .find(|function| function.name() == name)
+            .ok_or_else(|| Error::unknown_function(name))
     }
 }
 
@@ -135,22 +143,30 @@ impl Request {
         let limits = Limits::default();
         let body = Object::parse(body, &limits)?;
         match function {
-            Function::InitiateAuthentication => Ok(Self::InitiateAuthentication(InitiateAuthenticationRequest {
-                euicc_challenge: body.required("euiccChallenge", Member::octets_exactly)?,
-                smdp_address: body.required("smdpAddress", Member::text)?,
-                euicc_info1: body.required("euiccInfo1", Member::der)?,
-                extensions: Extensions::default(),
-            })),
-            Function::AuthenticateClient => Ok(Self::AuthenticateClient(AuthenticateClientRequest {
-                transaction_id: body.required("transactionId", Member::parsed)?,
-                authenticate_server_response: body.required("authenticateServerResponse", Member::der)?,
-                extensions: Extensions::default(),
-            })),
-            Function::GetBoundProfilePackage => Ok(Self::GetBoundProfilePackage(GetBoundProfilePackageRequest {
-                transaction_id: body.required("transactionId", Member::parsed)?,
-                prepare_download_response: body.required("prepareDownloadResponse", Member::der)?,
-                extensions: Extensions::default(),
-            })),
+            Function::InitiateAuthentication => Ok(Self::InitiateAuthentication(
+                InitiateAuthenticationRequest {
+                    euicc_challenge: body.required("euiccChallenge", Member::octets_exactly)?,
+                    smdp_address: body.required("smdpAddress", Member::text)?,
+                    euicc_info1: body.required("euiccInfo1", Member::der)?,
+                    extensions: Extensions::default(),
+                },
+            )),
+            Function::AuthenticateClient => {
+                Ok(Self::AuthenticateClient(AuthenticateClientRequest {
+                    transaction_id: body.required("transactionId", Member::parsed)?,
+                    authenticate_server_response: body
+                        .required("authenticateServerResponse", Member::der)?,
+                    extensions: Extensions::default(),
+                }))
+            }
+            Function::GetBoundProfilePackage => Ok(Self::GetBoundProfilePackage(
+                GetBoundProfilePackageRequest {
+                    transaction_id: body.required("transactionId", Member::parsed)?,
+                    prepare_download_response: body
+                        .required("prepareDownloadResponse", Member::der)?,
+                    extensions: Extensions::default(),
+                },
+            )),
             Function::CancelSession => Ok(Self::CancelSession(CancelSessionRequestEs9 {
                 transaction_id: body.required("transactionId", Member::parsed)?,
                 cancel_session_response: body.required("cancelSessionResponse", Member::der)?,
@@ -172,10 +188,16 @@ impl Request {
                 .der("euiccInfo1", &request.euicc_info1),
             Self::AuthenticateClient(request) => Writer::new()
                 .text("transactionId", &request.transaction_id)
-                .der("authenticateServerResponse", &request.authenticate_server_response),
+                .der(
+                    "authenticateServerResponse",
+                    &request.authenticate_server_response,
+                ),
             Self::GetBoundProfilePackage(request) => Writer::new()
                 .text("transactionId", &request.transaction_id)
-                .der("prepareDownloadResponse", &request.prepare_download_response),
+                .der(
+                    "prepareDownloadResponse",
+                    &request.prepare_download_response,
+                ),
             Self::CancelSession(request) => Writer::new()
                 .text("transactionId", &request.transaction_id)
                 .der("cancelSessionResponse", &request.cancel_session_response),
@@ -192,7 +214,9 @@ impl Response {
     pub fn function(&self) -> Function {
         match self {
             Self::InitiateAuthentication(_) => Function::InitiateAuthentication,
-            Self::AuthenticateClient(_) | Self::AuthenticateClientEs11(_) => Function::AuthenticateClient,
+            Self::AuthenticateClient(_) | Self::AuthenticateClientEs11(_) => {
+                Function::AuthenticateClient
+            }
             Self::GetBoundProfilePackage(_) => Function::GetBoundProfilePackage,
             Self::CancelSession(_) => Function::CancelSession,
             Self::HandleNotification => Function::HandleNotification,
@@ -227,31 +251,33 @@ impl Response {
     fn from_wrapped(answer: RemoteProfileProvisioningResponse) -> Result<Self, Error> {
         use RemoteProfileProvisioningResponse as R;
         match answer {
-            R::InitiateAuthentication(InitiateAuthenticationResponse::InitiateAuthenticationOk(ok)) => {
-                Ok(Self::InitiateAuthentication(Ok(ok)))
-            }
-            R::InitiateAuthentication(InitiateAuthenticationResponse::InitiateAuthenticationError(code)) => {
-                Ok(Self::InitiateAuthentication(Err(code.status().into())))
-            }
+            R::InitiateAuthentication(
+                InitiateAuthenticationResponse::InitiateAuthenticationOk(ok),
+            ) => Ok(Self::InitiateAuthentication(Ok(ok))),
+            R::InitiateAuthentication(
+                InitiateAuthenticationResponse::InitiateAuthenticationError(code),
+            ) => Ok(Self::InitiateAuthentication(Err(code.status().into()))),
             R::AuthenticateClientEs9(AuthenticateClientResponseEs9::AuthenticateClientOk(ok)) => {
                 Ok(Self::AuthenticateClient(Ok(ok)))
             }
-            R::AuthenticateClientEs9(AuthenticateClientResponseEs9::AuthenticateClientError(code)) => {
-                Ok(Self::AuthenticateClient(Err(code.status().into())))
-            }
+            R::AuthenticateClientEs9(AuthenticateClientResponseEs9::AuthenticateClientError(
+                code,
+            )) => Ok(Self::AuthenticateClient(Err(code.status().into()))),
             R::AuthenticateClientEs11(AuthenticateClientResponseEs11::AuthenticateClientOk(ok)) => {
                 Ok(Self::AuthenticateClientEs11(Ok(ok)))
             }
-            R::AuthenticateClientEs11(AuthenticateClientResponseEs11::AuthenticateClientError(code)) => {
-                Ok(Self::AuthenticateClientEs11(Err(code.status().into())))
+            R::AuthenticateClientEs11(AuthenticateClientResponseEs11::AuthenticateClientError(
+                code,
+            )) => Ok(Self::AuthenticateClientEs11(Err(code.status().into()))),
+            R::GetBoundProfilePackage(
+                GetBoundProfilePackageResponse::GetBoundProfilePackageOk(ok),
+            ) => Ok(Self::GetBoundProfilePackage(Ok(ok))),
+            R::GetBoundProfilePackage(
+                GetBoundProfilePackageResponse::GetBoundProfilePackageError(code),
+            ) => Ok(Self::GetBoundProfilePackage(Err(code.status().into()))),
+            R::CancelSession(CancelSessionResponseEs9::CancelSessionOk(_)) => {
+                Ok(Self::CancelSession(Ok(())))
             }
-            R::GetBoundProfilePackage(GetBoundProfilePackageResponse::GetBoundProfilePackageOk(ok)) => {
-                Ok(Self::GetBoundProfilePackage(Ok(ok)))
-            }
-            R::GetBoundProfilePackage(GetBoundProfilePackageResponse::GetBoundProfilePackageError(code)) => {
-                Ok(Self::GetBoundProfilePackage(Err(code.status().into())))
-            }
-            R::CancelSession(CancelSessionResponseEs9::CancelSessionOk(_)) => Ok(Self::CancelSession(Ok(()))),
             R::CancelSession(CancelSessionResponseEs9::CancelSessionError(code)) => {
                 Ok(Self::CancelSession(Err(code.status().into())))
             }
@@ -293,12 +319,12 @@ impl Response {
                 ),
             }),
             Self::CancelSession(outcome) => R::CancelSession(match outcome {
-                Ok(()) => {
-                    CancelSessionResponseEs9::CancelSessionOk(CancelSessionOk { extensions: Extensions::default() })
-                }
-                Err(failure) => {
-                    CancelSessionResponseEs9::CancelSessionError(CancelSessionError::from_status(&failure.code))
-                }
+                Ok(()) => CancelSessionResponseEs9::CancelSessionOk(CancelSessionOk {
+                    extensions: Extensions::default(),
+                }),
+                Err(failure) => CancelSessionResponseEs9::CancelSessionError(
+                    CancelSessionError::from_status(&failure.code),
+                ),
             }),
             Self::HandleNotification => return None,
         };
@@ -316,17 +342,25 @@ impl Response {
         let outcome = read_outcome(&body)?.ok_or(Error::Missing { member: "header" })?;
         match function {
             Function::InitiateAuthentication => outcome
-                .map_or_else(|failure| Ok(Err(failure)), |()| initiate_authentication_ok(&body).map(Ok))
+                .map_or_else(
+                    |failure| Ok(Err(failure)),
+                    |()| initiate_authentication_ok(&body).map(Ok),
+                )
                 .map(Self::InitiateAuthentication),
             Function::AuthenticateClient => match outcome {
                 Err(failure) => Ok(Self::AuthenticateClient(Err(failure))),
-                Ok(()) if body.has("eventEntries") => {
-                    authenticate_client_ok_es11(&body).map(Ok).map(Self::AuthenticateClientEs11)
-                }
-                Ok(()) => authenticate_client_ok(&body).map(Ok).map(Self::AuthenticateClient),
+                Ok(()) if body.has("eventEntries") => authenticate_client_ok_es11(&body)
+                    .map(Ok)
+                    .map(Self::AuthenticateClientEs11),
+                Ok(()) => authenticate_client_ok(&body)
+                    .map(Ok)
+                    .map(Self::AuthenticateClient),
             },
             Function::GetBoundProfilePackage => outcome
-                .map_or_else(|failure| Ok(Err(failure)), |()| bound_profile_package_ok(&body).map(Ok))
+                .map_or_else(
+                    |failure| Ok(Err(failure)),
+                    |()| bound_profile_package_ok(&body).map(Ok),
+                )
                 .map(Self::GetBoundProfilePackage),
             Function::CancelSession => Ok(Self::CancelSession(outcome)),
             Function::HandleNotification => Ok(Self::HandleNotification),
@@ -355,9 +389,10 @@ impl Response {
                         .text("rspServerAddress", &entry.rsp_server_address)
                         .into_value()
                 };
-                success()
-                    .text("transactionId", &ok.transaction_id)
-                    .value("eventEntries", ok.event_entries.iter().map(entry).collect::<Vec<_>>())
+                success().text("transactionId", &ok.transaction_id).value(
+                    "eventEntries",
+                    ok.event_entries.iter().map(entry).collect::<Vec<_>>(),
+                )
             }
             Self::GetBoundProfilePackage(Ok(ok)) => success()
                 .text("transactionId", &ok.transaction_id)

@@ -11,13 +11,15 @@ use crate::ids::EidOctets;
 use crate::sgp22::{KeyIdentifier, PendingNotification};
 use crate::sgp32::{
     AuthenticateClientErrorEsipa, AuthenticateClientOkDpEsipa, AuthenticateClientOkDsEsipa,
-    AuthenticateClientRequestEsipa, AuthenticateClientResponseEsipa, CancelSessionErrorEsipa, CancelSessionOk,
-    CancelSessionRequestEsipa, CancelSessionResponseEsipa, EimPackageError, EimPackageResultErrorCode, EmptyResponse,
-    EprAndNotifications, GetBoundProfilePackageErrorEsipa, GetBoundProfilePackageOkEsipa,
+    AuthenticateClientRequestEsipa, AuthenticateClientResponseEsipa, CancelSessionErrorEsipa,
+    CancelSessionOk, CancelSessionRequestEsipa, CancelSessionResponseEsipa, EimPackageError,
+    EimPackageResultErrorCode, EmptyResponse, EprAndNotifications,
+    GetBoundProfilePackageErrorEsipa, GetBoundProfilePackageOkEsipa,
     GetBoundProfilePackageRequestEsipa, GetBoundProfilePackageResponseEsipa, GetEimPackageRequest,
-    GetEimPackageResponse, HandleNotificationEsipa, InitiateAuthenticationErrorEsipa, InitiateAuthenticationOkEsipa,
-    InitiateAuthenticationRequestEsipa, InitiateAuthenticationResponseEsipa, ProvideEimPackageResult,
-    ProvideEimPackageResultError, ProvideEimPackageResultResponse, StateChangeCause, TransferEimPackageRequest,
+    GetEimPackageResponse, HandleNotificationEsipa, InitiateAuthenticationErrorEsipa,
+    InitiateAuthenticationOkEsipa, InitiateAuthenticationRequestEsipa,
+    InitiateAuthenticationResponseEsipa, ProvideEimPackageResult, ProvideEimPackageResultError,
+    ProvideEimPackageResultResponse, StateChangeCause, TransferEimPackageRequest,
     TransferEimPackageResponse,
 };
 
@@ -130,7 +132,10 @@ impl std::str::FromStr for Function {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|function| function.name() == name).ok_or_else(|| Error::unknown_function(name))
+        Self::ALL
+            .into_iter()
+            .find(|function| function.name() == name)
+            .ok_or_else(|| Error::unknown_function(name))
     }
 }
 
@@ -155,17 +160,26 @@ impl Request {
 
     /// [`Request::from_asn1`] under other limits.
     pub fn from_asn1_within(body: &[u8], limits: &Limits) -> Result<Self, Error> {
-        let tag = Reader::new(body, limits).and_then(|mut reader| reader.expect_any()).map_err(Error::Asn1)?.tag();
+        let tag = Reader::new(body, limits)
+            .and_then(|mut reader| reader.expect_any())
+            .map_err(Error::Asn1)?
+            .tag();
         let function = Function::from_tag(tag)
             .ok_or_else(|| Error::Asn1(der::Error::new(ErrorKind::UnexpectedTag { found: tag })))?;
         match function {
-            Function::InitiateAuthentication => decode(body, limits).map(Self::InitiateAuthentication),
+            Function::InitiateAuthentication => {
+                decode(body, limits).map(Self::InitiateAuthentication)
+            }
             Function::AuthenticateClient => decode(body, limits).map(Self::AuthenticateClient),
-            Function::GetBoundProfilePackage => decode(body, limits).map(Self::GetBoundProfilePackage),
+            Function::GetBoundProfilePackage => {
+                decode(body, limits).map(Self::GetBoundProfilePackage)
+            }
             Function::CancelSession => decode(body, limits).map(Self::CancelSession),
             Function::HandleNotification => decode(body, limits).map(Self::HandleNotification),
             Function::GetEimPackage => decode(body, limits).map(Self::GetEimPackage),
-            Function::ProvideEimPackageResult => decode(body, limits).map(Self::ProvideEimPackageResult),
+            Function::ProvideEimPackageResult => {
+                decode(body, limits).map(Self::ProvideEimPackageResult)
+            }
         }
     }
 
@@ -192,35 +206,47 @@ impl Request {
         let function = function.parse()?;
         let body = Object::parse(body, limits)?;
         match function {
-            Function::InitiateAuthentication => Ok(Self::InitiateAuthentication(InitiateAuthenticationRequestEsipa {
-                euicc_challenge: body.required("euiccChallenge", Member::octets_exactly)?,
-                smdp_address: body.optional("smdpAddress", Member::text)?,
-                euicc_info1: body.optional("euiccInfo1", Member::der)?,
-                eim_transaction_id: body.optional("eimTransactionId", Member::parsed)?,
-                extensions: Extensions::default(),
-            })),
-            Function::AuthenticateClient => Ok(Self::AuthenticateClient(AuthenticateClientRequestEsipa {
-                transaction_id: body.required("transactionId", Member::parsed)?,
-                authenticate_server_response: body.required("authenticateServerResponse", Member::der)?,
-                extensions: Extensions::default(),
-            })),
-            Function::GetBoundProfilePackage => Ok(Self::GetBoundProfilePackage(GetBoundProfilePackageRequestEsipa {
-                transaction_id: body.required("transactionId", Member::parsed)?,
-                prepare_download_response: body.required("prepareDownloadResponse", Member::der)?,
-                extensions: Extensions::default(),
-            })),
+            Function::InitiateAuthentication => Ok(Self::InitiateAuthentication(
+                InitiateAuthenticationRequestEsipa {
+                    euicc_challenge: body.required("euiccChallenge", Member::octets_exactly)?,
+                    smdp_address: body.optional("smdpAddress", Member::text)?,
+                    euicc_info1: body.optional("euiccInfo1", Member::der)?,
+                    eim_transaction_id: body.optional("eimTransactionId", Member::parsed)?,
+                    extensions: Extensions::default(),
+                },
+            )),
+            Function::AuthenticateClient => {
+                Ok(Self::AuthenticateClient(AuthenticateClientRequestEsipa {
+                    transaction_id: body.required("transactionId", Member::parsed)?,
+                    authenticate_server_response: body
+                        .required("authenticateServerResponse", Member::der)?,
+                    extensions: Extensions::default(),
+                }))
+            }
+            Function::GetBoundProfilePackage => Ok(Self::GetBoundProfilePackage(
+                GetBoundProfilePackageRequestEsipa {
+                    transaction_id: body.required("transactionId", Member::parsed)?,
+                    prepare_download_response: body
+                        .required("prepareDownloadResponse", Member::der)?,
+                    extensions: Extensions::default(),
+                },
+            )),
             Function::CancelSession => Ok(Self::CancelSession(CancelSessionRequestEsipa {
                 transaction_id: body.required("transactionId", Member::parsed)?,
                 cancel_session_response: body.required("cancelSessionResponse", Member::der)?,
                 extensions: Extensions::default(),
             })),
-            Function::HandleNotification => handle_notification_from_json(&body).map(Self::HandleNotification),
+            Function::HandleNotification => {
+                handle_notification_from_json(&body).map(Self::HandleNotification)
+            }
             Function::GetEimPackage => get_eim_package_from_json(&body).map(Self::GetEimPackage),
-            Function::ProvideEimPackageResult => Ok(Self::ProvideEimPackageResult(ProvideEimPackageResult {
-                eid_value: body.optional("eidValue", eid)?,
-                eim_package_result: body.required("eimPackageResult", Member::der)?,
-                extensions: Extensions::default(),
-            })),
+            Function::ProvideEimPackageResult => {
+                Ok(Self::ProvideEimPackageResult(ProvideEimPackageResult {
+                    eid_value: body.optional("eidValue", eid)?,
+                    eim_package_result: body.required("eimPackageResult", Member::der)?,
+                    extensions: Extensions::default(),
+                }))
+            }
         }
     }
 
@@ -237,21 +263,29 @@ impl Request {
                 .text_optional("eimTransactionId", request.eim_transaction_id.as_ref()),
             Self::AuthenticateClient(request) => Writer::new()
                 .text("transactionId", &request.transaction_id)
-                .der("authenticateServerResponse", &request.authenticate_server_response),
+                .der(
+                    "authenticateServerResponse",
+                    &request.authenticate_server_response,
+                ),
             Self::GetBoundProfilePackage(request) => Writer::new()
                 .text("transactionId", &request.transaction_id)
-                .der("prepareDownloadResponse", &request.prepare_download_response),
+                .der(
+                    "prepareDownloadResponse",
+                    &request.prepare_download_response,
+                ),
             Self::CancelSession(request) => Writer::new()
                 .text("transactionId", &request.transaction_id)
                 .der("cancelSessionResponse", &request.cancel_session_response),
-            Self::HandleNotification(HandleNotificationEsipa::PendingNotification(notification)) => {
-                Writer::new().der("pendingNotification", notification)
-            }
+            Self::HandleNotification(HandleNotificationEsipa::PendingNotification(
+                notification,
+            )) => Writer::new().der("pendingNotification", notification),
             Self::HandleNotification(HandleNotificationEsipa::ProvideEimPackageResult(result)) => {
                 Writer::new().der("provideEimPackageResult", result)
             }
             Self::HandleNotification(HandleNotificationEsipa::Unknown(_)) => {
-                return Err(Error::NotExpressible { message: "this kind of Notification" });
+                return Err(Error::NotExpressible {
+                    message: "this kind of Notification",
+                });
             }
             Self::GetEimPackage(request) => get_eim_package_to_json(request),
             Self::ProvideEimPackageResult(request) => Writer::new()
@@ -283,30 +317,34 @@ impl Response {
     /// HTTP status.
     pub fn refusal(function: Function, error: &Error) -> Option<Self> {
         Some(match function {
-            Function::InitiateAuthentication => {
-                Self::InitiateAuthentication(InitiateAuthenticationErrorEsipa::UndefinedError.into())
-            }
+            Function::InitiateAuthentication => Self::InitiateAuthentication(
+                InitiateAuthenticationErrorEsipa::UndefinedError.into(),
+            ),
             Function::AuthenticateClient => {
                 Self::AuthenticateClient(AuthenticateClientErrorEsipa::UndefinedError.into())
             }
-            Function::GetBoundProfilePackage => {
-                Self::GetBoundProfilePackage(GetBoundProfilePackageErrorEsipa::UndefinedError.into())
+            Function::GetBoundProfilePackage => Self::GetBoundProfilePackage(
+                GetBoundProfilePackageErrorEsipa::UndefinedError.into(),
+            ),
+            Function::CancelSession => {
+                Self::CancelSession(CancelSessionErrorEsipa::UndefinedError.into())
             }
-            Function::CancelSession => Self::CancelSession(CancelSessionErrorEsipa::UndefinedError.into()),
             Function::HandleNotification => return None,
-            Function::GetEimPackage => {
-                Self::GetEimPackage(GetEimPackageResponse::EimPackageError(match EidFault::of(error) {
+            Function::GetEimPackage => Self::GetEimPackage(GetEimPackageResponse::EimPackageError(
+                match EidFault::of(error) {
                     Some(EidFault::Missing) => EimPackageError::MissingEid,
                     Some(EidFault::Invalid) => EimPackageError::InvalidEid,
                     None => EimPackageError::UndefinedError,
-                }))
-            }
+                },
+            )),
             Function::ProvideEimPackageResult => Self::ProvideEimPackageResult(
-                ProvideEimPackageResultResponse::ProvideEimPackageResultError(match EidFault::of(error) {
-                    Some(EidFault::Missing) => ProvideEimPackageResultError::MissingEid,
-                    Some(EidFault::Invalid) => ProvideEimPackageResultError::InvalidEid,
-                    None => ProvideEimPackageResultError::UndefinedError,
-                }),
+                ProvideEimPackageResultResponse::ProvideEimPackageResultError(
+                    match EidFault::of(error) {
+                        Some(EidFault::Missing) => ProvideEimPackageResultError::MissingEid,
+                        Some(EidFault::Invalid) => ProvideEimPackageResultError::InvalidEid,
+                        None => ProvideEimPackageResultError::UndefinedError,
+                    },
+                ),
             ),
         })
     }
@@ -318,15 +356,25 @@ impl Response {
     }
 
     /// [`Response::from_asn1`] under other limits.
-    pub fn from_asn1_within(function: Function, body: &[u8], limits: &Limits) -> Result<Self, Error> {
+    pub fn from_asn1_within(
+        function: Function,
+        body: &[u8],
+        limits: &Limits,
+    ) -> Result<Self, Error> {
         match function {
-            Function::InitiateAuthentication => decode(body, limits).map(Self::InitiateAuthentication),
+            Function::InitiateAuthentication => {
+                decode(body, limits).map(Self::InitiateAuthentication)
+            }
             Function::AuthenticateClient => decode(body, limits).map(Self::AuthenticateClient),
-            Function::GetBoundProfilePackage => decode(body, limits).map(Self::GetBoundProfilePackage),
+            Function::GetBoundProfilePackage => {
+                decode(body, limits).map(Self::GetBoundProfilePackage)
+            }
             Function::CancelSession => decode(body, limits).map(Self::CancelSession),
             Function::HandleNotification => Ok(Self::HandleNotification),
             Function::GetEimPackage => decode(body, limits).map(Self::GetEimPackage),
-            Function::ProvideEimPackageResult => decode(body, limits).map(Self::ProvideEimPackageResult),
+            Function::ProvideEimPackageResult => {
+                decode(body, limits).map(Self::ProvideEimPackageResult)
+            }
         }
     }
 
@@ -349,7 +397,11 @@ impl Response {
     }
 
     /// [`Response::from_json`] under other limits for the DER inside.
-    pub fn from_json_within(function: Function, body: &[u8], limits: &Limits) -> Result<Self, Error> {
+    pub fn from_json_within(
+        function: Function,
+        body: &[u8],
+        limits: &Limits,
+    ) -> Result<Self, Error> {
         if function == Function::HandleNotification {
             return Ok(Self::HandleNotification);
         }
@@ -365,27 +417,37 @@ impl Response {
             Function::InitiateAuthentication => initiate_authentication_ok_from_json(&body)
                 .map(InitiateAuthenticationResponseEsipa::InitiateAuthenticationOkEsipa)
                 .map(Self::InitiateAuthentication),
-            Function::AuthenticateClient => authenticate_client_ok_from_json(&body).map(Self::AuthenticateClient),
+            Function::AuthenticateClient => {
+                authenticate_client_ok_from_json(&body).map(Self::AuthenticateClient)
+            }
             Function::GetBoundProfilePackage => Ok(Self::GetBoundProfilePackage(
-                GetBoundProfilePackageResponseEsipa::GetBoundProfilePackageOkEsipa(GetBoundProfilePackageOkEsipa {
-                    transaction_id: body.optional("transactionId", Member::parsed)?,
-                    bound_profile_package: body.required("boundProfilePackage", Member::der)?,
+                GetBoundProfilePackageResponseEsipa::GetBoundProfilePackageOkEsipa(
+                    GetBoundProfilePackageOkEsipa {
+                        transaction_id: body.optional("transactionId", Member::parsed)?,
+                        bound_profile_package: body.required("boundProfilePackage", Member::der)?,
+                        extensions: Extensions::default(),
+                    },
+                ),
+            )),
+            Function::CancelSession => Ok(Self::CancelSession(
+                CancelSessionResponseEsipa::CancelSessionOk(CancelSessionOk {
                     extensions: Extensions::default(),
                 }),
             )),
-            Function::CancelSession => {
-                Ok(Self::CancelSession(CancelSessionResponseEsipa::CancelSessionOk(CancelSessionOk {
-                    extensions: Extensions::default(),
-                })))
-            }
             Function::ProvideEimPackageResult => {
                 use ProvideEimPackageResultResponse as R;
-                Ok(Self::ProvideEimPackageResult(match body.optional("eimAcknowledgements", Member::der)? {
-                    Some(acknowledgements) => R::EimAcknowledgements(acknowledgements),
-                    None => R::EmptyResponse(EmptyResponse { extensions: Extensions::default() }),
-                }))
+                Ok(Self::ProvideEimPackageResult(
+                    match body.optional("eimAcknowledgements", Member::der)? {
+                        Some(acknowledgements) => R::EimAcknowledgements(acknowledgements),
+                        None => R::EmptyResponse(EmptyResponse {
+                            extensions: Extensions::default(),
+                        }),
+                    },
+                ))
             }
-            Function::GetEimPackage | Function::HandleNotification => Err(Error::unknown_function(function.name())),
+            Function::GetEimPackage | Function::HandleNotification => {
+                Err(Error::unknown_function(function.name()))
+            }
         }
     }
 
@@ -406,7 +468,9 @@ impl Response {
             }
             Self::CancelSession(response) => match response {
                 CancelSessionResponseEsipa::CancelSessionOk(_) => success(),
-                CancelSessionResponseEsipa::CancelSessionError(code) => failed(&code.status().into()),
+                CancelSessionResponseEsipa::CancelSessionError(code) => {
+                    failed(&code.status().into())
+                }
                 CancelSessionResponseEsipa::Unknown(_) => {
                     return Err(not_expressible("CancelSessionResponse"));
                 }
@@ -416,7 +480,9 @@ impl Response {
             Self::ProvideEimPackageResult(response) => {
                 use ProvideEimPackageResultResponse as R;
                 match response {
-                    R::EimAcknowledgements(acknowledgements) => success().der("eimAcknowledgements", acknowledgements),
+                    R::EimAcknowledgements(acknowledgements) => {
+                        success().der("eimAcknowledgements", acknowledgements)
+                    }
                     R::EmptyResponse(_) => success(),
                     R::ProvideEimPackageResultError(code) => failed(&code.status().into()),
                     R::Unknown(_) => {
@@ -431,25 +497,27 @@ impl Response {
     fn from_failure(function: Function, failure: &Failure) -> Self {
         let code = &failure.code;
         match function {
-            Function::InitiateAuthentication => {
-                Self::InitiateAuthentication(InitiateAuthenticationErrorEsipa::from_status(code).into())
-            }
+            Function::InitiateAuthentication => Self::InitiateAuthentication(
+                InitiateAuthenticationErrorEsipa::from_status(code).into(),
+            ),
             Function::AuthenticateClient => {
                 Self::AuthenticateClient(AuthenticateClientErrorEsipa::from_status(code).into())
             }
-            Function::GetBoundProfilePackage => {
-                Self::GetBoundProfilePackage(GetBoundProfilePackageErrorEsipa::from_status(code).into())
+            Function::GetBoundProfilePackage => Self::GetBoundProfilePackage(
+                GetBoundProfilePackageErrorEsipa::from_status(code).into(),
+            ),
+            Function::CancelSession => {
+                Self::CancelSession(CancelSessionErrorEsipa::from_status(code).into())
             }
-            Function::CancelSession => Self::CancelSession(CancelSessionErrorEsipa::from_status(code).into()),
             Function::HandleNotification => Self::HandleNotification,
-            Function::GetEimPackage => {
-                Self::GetEimPackage(GetEimPackageResponse::EimPackageError(EimPackageError::from_status(code)))
-            }
-            Function::ProvideEimPackageResult => {
-                Self::ProvideEimPackageResult(ProvideEimPackageResultResponse::ProvideEimPackageResultError(
+            Function::GetEimPackage => Self::GetEimPackage(GetEimPackageResponse::EimPackageError(
+                EimPackageError::from_status(code),
+            )),
+            Function::ProvideEimPackageResult => Self::ProvideEimPackageResult(
+                ProvideEimPackageResultResponse::ProvideEimPackageResultError(
                     ProvideEimPackageResultError::from_status(code),
-                ))
-            }
+                ),
+            ),
         }
     }
 }
@@ -482,7 +550,9 @@ impl InjectionRequest {
         if let Some(acknowledgements) = body.optional("eimAcknowledgements", Member::der)? {
             return Ok(Self(R::EimAcknowledgements(acknowledgements)));
         }
-        body.required("profileDownloadTriggerRequest", Member::der).map(R::ProfileDownloadTriggerRequest).map(Self)
+        body.required("profileDownloadTriggerRequest", Member::der)
+            .map(R::ProfileDownloadTriggerRequest)
+            .map(Self)
     }
 
     /// The last path segment and the body of the JSON binding.
@@ -491,8 +561,12 @@ impl InjectionRequest {
         let body = match &self.0 {
             R::EuiccPackageRequest(request) => Writer::new().der("euiccPackageRequest", request),
             R::IpaEuiccDataRequest(request) => Writer::new().der("ipaEuiccDataRequest", request),
-            R::EimAcknowledgements(acknowledgements) => Writer::new().der("eimAcknowledgements", acknowledgements),
-            R::ProfileDownloadTriggerRequest(request) => Writer::new().der("profileDownloadTriggerRequest", request),
+            R::EimAcknowledgements(acknowledgements) => {
+                Writer::new().der("eimAcknowledgements", acknowledgements)
+            }
+            R::ProfileDownloadTriggerRequest(request) => {
+                Writer::new().der("profileDownloadTriggerRequest", request)
+            }
             R::Unknown(_) => return Err(not_expressible("this kind of eIM Package")),
         };
         Ok((TRANSFER_EIM_PACKAGE, body.into_body()))
@@ -518,18 +592,24 @@ impl InjectionResponse {
         let body = Object::parse(body, &limits)?;
         let outcome = read_outcome(&body)?.unwrap_or(Ok(()));
         if let Some(number) = body.optional("eimPackageError", Member::number)? {
-            return Ok(Self(R::EimPackageError(EimPackageResultErrorCode::from_number(number))));
+            return Ok(Self(R::EimPackageError(
+                EimPackageResultErrorCode::from_number(number),
+            )));
         }
         if outcome.is_err() {
-            return Ok(Self(R::EimPackageError(EimPackageResultErrorCode::UndefinedError)));
+            return Ok(Self(R::EimPackageError(
+                EimPackageResultErrorCode::UndefinedError,
+            )));
         }
         if let Some(result) = body.optional("euiccPackageResult", Member::der)? {
             return Ok(Self(R::EuiccPackageResult(result)));
         }
         if let Some(both) = body.optional("ePRAndNotifications", Member::object)? {
             return Ok(Self(R::EprAndNotifications(EprAndNotifications {
-                euicc_package_result: both.required("ePRAndNotifications.euiccPackageResult", Member::der)?,
-                notification_list: both.required("ePRAndNotifications.notificationList", notification_list)?,
+                euicc_package_result: both
+                    .required("ePRAndNotifications.euiccPackageResult", Member::der)?,
+                notification_list: both
+                    .required("ePRAndNotifications.notificationList", notification_list)?,
                 extensions: Extensions::default(),
             })));
         }
@@ -548,7 +628,10 @@ impl InjectionResponse {
                 "ePRAndNotifications",
                 Writer::new()
                     .der("euiccPackageResult", &both.euicc_package_result)
-                    .octets("notificationList", &pending_notification_list(&both.notification_list))
+                    .octets(
+                        "notificationList",
+                        &pending_notification_list(&both.notification_list),
+                    )
                     .into_value(),
             ),
             R::IpaEuiccDataResponse(response) => success().der("ipaEuiccDataResponse", response),
@@ -600,16 +683,25 @@ impl EidFault {
             Error::Asn1(source) => source.place().ends_with("eid_value"),
             other => other.member() == Some("eidValue"),
         };
-        is_about_eid.then_some(if error.is_missing() { Self::Missing } else { Self::Invalid })
+        is_about_eid.then_some(if error.is_missing() {
+            Self::Missing
+        } else {
+            Self::Invalid
+        })
     }
 }
 
 /// 32 digits. Whether they are an EID is for the caller to check, as in the ASN.1 binding.
 fn eid(member: Member<'_>) -> Result<EidOctets, Error> {
-    let malformed = Error::Malformed { member: "eidValue", problem: "is not 32 digits" };
+    let malformed = Error::Malformed {
+        member: "eidValue",
+        problem: "is not 32 digits",
+    };
     let text = member.text()?;
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect();
     let Some(digits) = digits.filter(|digits| digits.len() == 32) else {
         return Err(malformed);
     };
@@ -623,8 +715,13 @@ fn eid(member: Member<'_>) -> Result<EidOctets, Error> {
 fn get_eim_package_from_json(body: &Object<'_>) -> Result<GetEimPackageRequest, Error> {
     Ok(GetEimPackageRequest {
         eid_value: body.required("eidValue", eid)?,
-        notify_state_change: body.optional("notifyStateChange", Member::boolean)?.unwrap_or(false).then_some(Null),
-        state_change_cause: body.optional("stateChangeCause", Member::number)?.map(StateChangeCause::from_number),
+        notify_state_change: body
+            .optional("notifyStateChange", Member::boolean)?
+            .unwrap_or(false)
+            .then_some(Null),
+        state_change_cause: body
+            .optional("stateChangeCause", Member::number)?
+            .map(StateChangeCause::from_number),
         r_plmn: body.optional("rPlmn", Member::octets)?.map(Octets),
         extensions: Extensions::default(),
     })
@@ -648,15 +745,20 @@ fn handle_notification_from_json(body: &Object<'_>) -> Result<HandleNotification
     if let Some(result) = body.optional("provideEimPackageResult", Member::der)? {
         return Ok(HandleNotificationEsipa::ProvideEimPackageResult(result));
     }
-    body.required("pendingNotification", Member::der).map(HandleNotificationEsipa::PendingNotification)
+    body.required("pendingNotification", Member::der)
+        .map(HandleNotificationEsipa::PendingNotification)
 }
 
-fn initiate_authentication_ok_from_json(body: &Object<'_>) -> Result<InitiateAuthenticationOkEsipa, Error> {
+fn initiate_authentication_ok_from_json(
+    body: &Object<'_>,
+) -> Result<InitiateAuthenticationOkEsipa, Error> {
     Ok(InitiateAuthenticationOkEsipa {
         transaction_id: body.optional("transactionId", Member::parsed)?,
         server_signed1: body.required("serverSigned1", Member::der)?,
         server_signature1: body.required("serverSignature1", Member::signature)?,
-        euicc_ci_pk_identifier_to_be_used: body.required("euiccCiPKIdentifierToBeUsed", Member::key_identifier)?.0,
+        euicc_ci_pk_identifier_to_be_used: body
+            .required("euiccCiPKIdentifierToBeUsed", Member::key_identifier)?
+            .0,
         server_certificate: body.required("serverCertificate", Member::der)?,
         matching_id: body.optional("matchingId", Member::text)?,
         ctx_params1: body.optional("ctxParams1", Member::der)?,
@@ -664,14 +766,19 @@ fn initiate_authentication_ok_from_json(body: &Object<'_>) -> Result<InitiateAut
     })
 }
 
-fn initiate_authentication_to_json(response: &InitiateAuthenticationResponseEsipa) -> Result<Writer, Error> {
+fn initiate_authentication_to_json(
+    response: &InitiateAuthenticationResponseEsipa,
+) -> Result<Writer, Error> {
     use InitiateAuthenticationResponseEsipa as R;
     match response {
         R::InitiateAuthenticationOkEsipa(ok) => Ok(success()
             .text_optional("transactionId", ok.transaction_id.as_ref())
             .der("serverSigned1", &ok.server_signed1)
             .der("serverSignature1", &ok.server_signature1)
-            .der("euiccCiPKIdentifierToBeUsed", &KeyIdentifier(ok.euicc_ci_pk_identifier_to_be_used.clone()))
+            .der(
+                "euiccCiPKIdentifierToBeUsed",
+                &KeyIdentifier(ok.euicc_ci_pk_identifier_to_be_used.clone()),
+            )
             .der("serverCertificate", &ok.server_certificate)
             .text_optional("matchingId", ok.matching_id.as_ref())
             .der_optional("ctxParams1", ok.ctx_params1.as_ref())),
@@ -681,27 +788,35 @@ fn initiate_authentication_to_json(response: &InitiateAuthenticationResponseEsip
 }
 
 /// An SM-DP+'s answer has signed data, an SM-DS's has not.
-fn authenticate_client_ok_from_json(body: &Object<'_>) -> Result<AuthenticateClientResponseEsipa, Error> {
+fn authenticate_client_ok_from_json(
+    body: &Object<'_>,
+) -> Result<AuthenticateClientResponseEsipa, Error> {
     use AuthenticateClientResponseEsipa as R;
     if !body.has("smdpSigned2") && !body.has("smdpCertificate") {
-        return Ok(R::AuthenticateClientOkDsEsipa(AuthenticateClientOkDsEsipa {
-            transaction_id: body.required("transactionId", Member::parsed)?,
-            profile_download_trigger: body.optional("profileDownloadTrigger", Member::der)?,
-            extensions: Extensions::default(),
-        }));
+        return Ok(R::AuthenticateClientOkDsEsipa(
+            AuthenticateClientOkDsEsipa {
+                transaction_id: body.required("transactionId", Member::parsed)?,
+                profile_download_trigger: body.optional("profileDownloadTrigger", Member::der)?,
+                extensions: Extensions::default(),
+            },
+        ));
     }
-    Ok(R::AuthenticateClientOkDpEsipa(AuthenticateClientOkDpEsipa {
-        transaction_id: body.optional("transactionId", Member::parsed)?,
-        profile_meta_data: body.optional("profileMetadata", Member::der)?,
-        smdp_signed2: body.required("smdpSigned2", Member::der)?,
-        smdp_signature2: body.required("smdpSignature2", Member::signature)?,
-        smdp_certificate: body.required("smdpCertificate", Member::der)?,
-        hash_cc: body.optional("hashCc", Member::hash)?,
-        extensions: Extensions::default(),
-    }))
+    Ok(R::AuthenticateClientOkDpEsipa(
+        AuthenticateClientOkDpEsipa {
+            transaction_id: body.optional("transactionId", Member::parsed)?,
+            profile_meta_data: body.optional("profileMetadata", Member::der)?,
+            smdp_signed2: body.required("smdpSigned2", Member::der)?,
+            smdp_signature2: body.required("smdpSignature2", Member::signature)?,
+            smdp_certificate: body.required("smdpCertificate", Member::der)?,
+            hash_cc: body.optional("hashCc", Member::hash)?,
+            extensions: Extensions::default(),
+        },
+    ))
 }
 
-fn authenticate_client_to_json(response: &AuthenticateClientResponseEsipa) -> Result<Writer, Error> {
+fn authenticate_client_to_json(
+    response: &AuthenticateClientResponseEsipa,
+) -> Result<Writer, Error> {
     use AuthenticateClientResponseEsipa as R;
     match response {
         R::AuthenticateClientOkDpEsipa(ok) => {
@@ -718,20 +833,28 @@ fn authenticate_client_to_json(response: &AuthenticateClientResponseEsipa) -> Re
         }
         R::AuthenticateClientOkDsEsipa(ok) => Ok(success()
             .text("transactionId", &ok.transaction_id)
-            .der_optional("profileDownloadTrigger", ok.profile_download_trigger.as_ref())),
+            .der_optional(
+                "profileDownloadTrigger",
+                ok.profile_download_trigger.as_ref(),
+            )),
         R::AuthenticateClientErrorEsipa(code) => Ok(failed(&code.status().into())),
         R::Unknown(_) => Err(not_expressible("AuthenticateClientResponse")),
     }
 }
 
 /// Some eIMs answer the bare number together with success, others the status code alone.
-fn eim_package_from_json(body: &Object<'_>, outcome: Result<(), Failure>) -> Result<GetEimPackageResponse, Error> {
+fn eim_package_from_json(
+    body: &Object<'_>,
+    outcome: Result<(), Failure>,
+) -> Result<GetEimPackageResponse, Error> {
     use GetEimPackageResponse as R;
     if let Some(number) = body.optional("eimPackageError", Member::number)? {
         return Ok(R::EimPackageError(EimPackageError::from_number(number)));
     }
     if let Err(failure) = outcome {
-        return Ok(R::EimPackageError(EimPackageError::from_status(&failure.code)));
+        return Ok(R::EimPackageError(EimPackageError::from_status(
+            &failure.code,
+        )));
     }
     if let Some(request) = body.optional("euiccPackageRequest", Member::der)? {
         return Ok(R::EuiccPackageRequest(request));
@@ -739,7 +862,8 @@ fn eim_package_from_json(body: &Object<'_>, outcome: Result<(), Failure>) -> Res
     if let Some(request) = body.optional("ipaEuiccDataRequest", Member::der)? {
         return Ok(R::IpaEuiccDataRequest(request));
     }
-    body.required("profileDownloadTriggerRequest", Member::der).map(R::ProfileDownloadTriggerRequest)
+    body.required("profileDownloadTriggerRequest", Member::der)
+        .map(R::ProfileDownloadTriggerRequest)
 }
 
 fn eim_package_to_json(response: &GetEimPackageResponse) -> Result<Writer, Error> {
@@ -747,8 +871,12 @@ fn eim_package_to_json(response: &GetEimPackageResponse) -> Result<Writer, Error
     Ok(match response {
         R::EuiccPackageRequest(request) => success().der("euiccPackageRequest", request),
         R::IpaEuiccDataRequest(request) => success().der("ipaEuiccDataRequest", request),
-        R::ProfileDownloadTriggerRequest(request) => success().der("profileDownloadTriggerRequest", request),
-        R::EimPackageError(code) => failed(&code.status().into()).value("eimPackageError", code.number()),
+        R::ProfileDownloadTriggerRequest(request) => {
+            success().der("profileDownloadTriggerRequest", request)
+        }
+        R::EimPackageError(code) => {
+            failed(&code.status().into()).value("eimPackageError", code.number())
+        }
         R::Unknown(_) => return Err(not_expressible("this kind of eIM Package")),
     })
 }
@@ -769,9 +897,14 @@ fn notification_list(member: Member<'_>) -> Result<Vec<PendingNotification>, Err
         let list = reader.expect_any()?;
         reader.finish()?;
         if ![Tag::SEQUENCE, Tag::new(0xA0)].contains(&list.tag()) {
-            return Err(der::Error::new(ErrorKind::UnexpectedTag { found: list.tag() }));
+            return Err(der::Error::new(ErrorKind::UnexpectedTag {
+                found: list.tag(),
+            }));
         }
         list.members()
     };
-    decode().map_err(|source| Error::Object { member: "ePRAndNotifications.notificationList", source })
+    decode().map_err(|source| Error::Object {
+        member: "ePRAndNotifications.notificationList",
+        source,
+    })
 }

@@ -112,8 +112,12 @@ impl<'a> Route<'a> {
         let interface = [Interface::Esipa, Interface::Es9Plus, Interface::Es2Plus]
             .into_iter()
             .find(|known| known.name() == interface)?;
-        (!function.is_empty() && function.bytes().all(|b| b.is_ascii_alphanumeric()))
-            .then_some(Self::Json { interface, function })
+        (!function.is_empty() && function.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(
+            Self::Json {
+                interface,
+                function,
+            },
+        )
     }
 
     /// The binding that the path implies.
@@ -149,7 +153,11 @@ impl Binding {
 
 impl AdminProtocol {
     /// What to send when nothing else is known: the version that every peer seen understands.
-    pub const DEFAULT: Self = Self { major: 2, minor: 1, revision: 0 };
+    pub const DEFAULT: Self = Self {
+        major: 2,
+        minor: 1,
+        revision: 0,
+    };
 }
 
 impl FromStr for AdminProtocol {
@@ -157,7 +165,8 @@ impl FromStr for AdminProtocol {
 
     fn from_str(value: &str) -> Result<Self, InvalidHeader> {
         let number = |text: &str| {
-            let is_digits = (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+            let is_digits =
+                (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
             is_digits.then(|| text.parse::<u8>().ok()).flatten()
         };
         let parse = || {
@@ -175,7 +184,11 @@ impl FromStr for AdminProtocol {
 
 impl fmt::Display for AdminProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gsma/rsp/v{}.{}.{}", self.major, self.minor, self.revision)
+        write!(
+            f,
+            "gsma/rsp/v{}.{}.{}",
+            self.major, self.minor, self.revision
+        )
     }
 }
 
@@ -209,12 +222,18 @@ mod tests {
 
     #[test]
     fn paths_are_made_and_read() {
-        assert_eq!(Interface::Esipa.path("getEimPackage"), "/gsma/rsp2/esipa/getEimPackage");
+        assert_eq!(
+            Interface::Esipa.path("getEimPackage"),
+            "/gsma/rsp2/esipa/getEimPackage"
+        );
         assert_eq!(Route::from_path("/gsma/rsp2/asn1"), Some(Route::Asn1));
         for interface in [Interface::Esipa, Interface::Es9Plus, Interface::Es2Plus] {
             assert_eq!(
                 Route::from_path(&interface.path("cancelSession")),
-                Some(Route::Json { interface, function: "cancelSession" })
+                Some(Route::Json {
+                    interface,
+                    function: "cancelSession"
+                })
             );
         }
         for path in [
@@ -235,18 +254,38 @@ mod tests {
 
     #[test]
     fn content_types_may_carry_parameters() {
-        for value in ["application/json", "application/json;charset=UTF-8", "Application/JSON ; charset=utf-8"] {
+        for value in [
+            "application/json",
+            "application/json;charset=UTF-8",
+            "Application/JSON ; charset=utf-8",
+        ] {
             assert_eq!(Binding::from_content_type(value), Ok(Binding::Json));
         }
-        assert_eq!(Binding::from_content_type("application/x-gsma-rsp-asn1"), Ok(Binding::Asn1));
-        for value in ["", "text/json", "application/jsonx", "application/x-gsma-rsp-asn1x"] {
-            assert_eq!(Binding::from_content_type(value), Err(InvalidHeader::ContentType));
+        assert_eq!(
+            Binding::from_content_type("application/x-gsma-rsp-asn1"),
+            Ok(Binding::Asn1)
+        );
+        for value in [
+            "",
+            "text/json",
+            "application/jsonx",
+            "application/x-gsma-rsp-asn1x",
+        ] {
+            assert_eq!(
+                Binding::from_content_type(value),
+                Err(InvalidHeader::ContentType)
+            );
         }
     }
 
     #[test]
     fn any_version_is_read_and_nothing_else() {
-        for value in ["gsma/rsp/v2.1.0", "gsma/rsp/v2.4.0", "gsma/rsp/v1.3.0", "gsma/rsp/v3.0.255"] {
+        for value in [
+            "gsma/rsp/v2.1.0",
+            "gsma/rsp/v2.4.0",
+            "gsma/rsp/v1.3.0",
+            "gsma/rsp/v3.0.255",
+        ] {
             assert_eq!(value.parse::<AdminProtocol>().unwrap().to_string(), value);
         }
         for value in [
@@ -261,7 +300,11 @@ mod tests {
             "gsma/rsp/v2.1.0x",
             "gsma/rsp/v2.1.0000",
         ] {
-            assert_eq!(value.parse::<AdminProtocol>(), Err(InvalidHeader::AdminProtocol), "{value}");
+            assert_eq!(
+                value.parse::<AdminProtocol>(),
+                Err(InvalidHeader::AdminProtocol),
+                "{value}"
+            );
         }
     }
 
@@ -270,8 +313,18 @@ mod tests {
         assert_eq!("gsma-rsp-ipad".parse(), Ok(UserAgent::Ipad));
         assert_eq!("gsma-rsp-ipae; maker 1.0".parse(), Ok(UserAgent::Ipae));
         assert_eq!("gsma-rsp-lpad;com.example".parse(), Ok(UserAgent::Lpad));
-        for value in ["", "curl/8", "gsma-rsp-ipadx", "x gsma-rsp-ipad", "GSMA-RSP-IPAD"] {
-            assert_eq!(value.parse::<UserAgent>(), Err(InvalidHeader::UserAgent), "{value}");
+        for value in [
+            "",
+            "curl/8",
+            "gsma-rsp-ipadx",
+            "x gsma-rsp-ipad",
+            "GSMA-RSP-IPAD",
+        ] {
+            assert_eq!(
+                value.parse::<UserAgent>(),
+                Err(InvalidHeader::UserAgent),
+                "{value}"
+            );
         }
     }
 }

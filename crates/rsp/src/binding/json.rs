@@ -67,7 +67,13 @@ impl<'a> Object<'a> {
         self.members
             .iter()
             .find(|(found, raw)| found == key && raw.get() != "null")
-            .map(|&(_, raw)| read(Member { name, raw, limits: self.limits }))
+            .map(|&(_, raw)| {
+                read(Member {
+                    name,
+                    raw,
+                    limits: self.limits,
+                })
+            })
             .transpose()
     }
 
@@ -77,18 +83,23 @@ impl<'a> Object<'a> {
         name: &'static str,
         read: impl FnOnce(Member<'a>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.optional(name, read)?.ok_or(Error::Missing { member: name })
+        self.optional(name, read)?
+            .ok_or(Error::Missing { member: name })
     }
 
     /// Whether a member is there.
     pub(super) fn has(&self, name: &'static str) -> bool {
-        self.optional(name, |_| Ok(())).is_ok_and(|found| found.is_some())
+        self.optional(name, |_| Ok(()))
+            .is_ok_and(|found| found.is_some())
     }
 }
 
 impl<'a> Member<'a> {
     fn malformed(self, problem: &'static str) -> Error {
-        Error::Malformed { member: self.name, problem }
+        Error::Malformed {
+            member: self.name,
+            problem,
+        }
     }
 
     fn string(self) -> Result<String, Error> {
@@ -106,7 +117,9 @@ impl<'a> Member<'a> {
 
     /// Text in a form of its own: identifiers.
     pub(super) fn parsed<T: FromStr>(self) -> Result<T, Error> {
-        self.text()?.parse().map_err(|_| self.malformed("is not a valid identifier of its kind"))
+        self.text()?
+            .parse()
+            .map_err(|_| self.malformed("is not a valid identifier of its kind"))
     }
 
     /// A whole number.
@@ -116,7 +129,8 @@ impl<'a> Member<'a> {
 
     /// `true` or `false`.
     pub(super) fn boolean(self) -> Result<bool, Error> {
-        serde_json::from_str(self.raw.get()).map_err(|_| self.malformed("is neither true nor false"))
+        serde_json::from_str(self.raw.get())
+            .map_err(|_| self.malformed("is neither true nor false"))
     }
 
     /// An object.
@@ -125,44 +139,62 @@ impl<'a> Member<'a> {
         let members = deserializer
             .deserialize_map(Members)
             .map_err(|_| self.malformed("is not an object with distinct members"))?;
-        Ok(Object { members, limits: self.limits })
+        Ok(Object {
+            members,
+            limits: self.limits,
+        })
     }
 
     /// An array, each of whose members `read` reads.
-    pub(super) fn array<T>(self, read: impl Fn(Member<'a>) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+    pub(super) fn array<T>(
+        self,
+        read: impl Fn(Member<'a>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
         let members: Vec<&'a RawValue> =
             serde_json::from_str(self.raw.get()).map_err(|_| self.malformed("is not an array"))?;
         if members.len() > ARRAY_MEMBERS_MAX {
             return Err(self.malformed("has too many members"));
         }
-        members.into_iter().map(|raw| read(Member { raw, ..self })).collect()
+        members
+            .into_iter()
+            .map(|raw| read(Member { raw, ..self }))
+            .collect()
     }
 
     /// Octets in base64.
     pub(super) fn octets(self) -> Result<Vec<u8>, Error> {
-        BASE64.decode(self.string()?).map_err(|_| self.malformed("is not base64"))
+        BASE64
+            .decode(self.string()?)
+            .map_err(|_| self.malformed("is not base64"))
     }
 
     /// Octets in base64, of which there must be exactly `N`.
     pub(super) fn octets_exactly<const N: usize>(self) -> Result<[u8; N], Error> {
-        self.octets()?.try_into().map_err(|_| self.malformed("has the wrong number of octets"))
+        self.octets()?
+            .try_into()
+            .map_err(|_| self.malformed("has the wrong number of octets"))
     }
 
     /// An ASN.1 object in base64 of its DER.
     pub(super) fn der<T: Element>(self) -> Result<T, Error> {
-        T::from_der_within(&self.octets()?, self.limits).map_err(|source| Error::Object { member: self.name, source })
+        T::from_der_within(&self.octets()?, self.limits).map_err(|source| Error::Object {
+            member: self.name,
+            source,
+        })
     }
 
     /// A signature. The module's form has the header `5F37 LL`; one of 64, 96 or 128 octets is
     /// accepted without.
     pub(super) fn signature(self) -> Result<Signature, Error> {
-        self.with_or_without_header(0x5F37, &[64, 96, 128]).map(|octets| Signature(octets.into()))
+        self.with_or_without_header(0x5F37, &[64, 96, 128])
+            .map(|octets| Signature(octets.into()))
     }
 
     /// A key identifier. The module's form has the header `04 LL`; 20 octets are accepted
     /// without.
     pub(super) fn key_identifier(self) -> Result<KeyIdentifier, Error> {
-        self.with_or_without_header(0x04, &[20]).map(|octets| KeyIdentifier(octets.into()))
+        self.with_or_without_header(0x04, &[20])
+            .map(|octets| KeyIdentifier(octets.into()))
     }
 
     /// A hash: 32 octets, with or without the header `04 20`.
@@ -177,7 +209,10 @@ impl<'a> Member<'a> {
         if bare_octets.contains(&octets.len()) {
             return Ok(octets);
         }
-        content_of(&octets, Tag::new(tag), self.limits).map_err(|source| Error::Object { member: self.name, source })
+        content_of(&octets, Tag::new(tag), self.limits).map_err(|source| Error::Object {
+            member: self.name,
+            source,
+        })
     }
 }
 
@@ -266,8 +301,12 @@ impl Writer {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { message_octets_max: 4096, depth_max: 8, list_members_max: 16, non_minimal_lengths: false };
+    const LIMITS: Limits = Limits {
+        message_octets_max: 4096,
+        depth_max: 8,
+        list_members_max: 16,
+        non_minimal_lengths: false,
+    };
 
     fn member_error(body: &str, read: impl Fn(&Object<'_>) -> Result<(), Error>) -> String {
         let object = Object::parse(body.as_bytes(), &LIMITS).unwrap();
@@ -276,9 +315,20 @@ mod tests {
 
     #[test]
     fn only_an_object_with_distinct_members_is_a_body() {
-        for body in [&b""[..], b"[]", b"1", b"{", b"{\"a\":}", b"{\"a\":1}{", b"{\"a\":1,\"a\":2}", b"{\"a\":\"\xFF\"}"]
-        {
-            assert!(matches!(Object::parse(body, &LIMITS), Err(Error::Json(_))), "{body:?}");
+        for body in [
+            &b""[..],
+            b"[]",
+            b"1",
+            b"{",
+            b"{\"a\":}",
+            b"{\"a\":1}{",
+            b"{\"a\":1,\"a\":2}",
+            b"{\"a\":\"\xFF\"}",
+        ] {
+            assert!(
+                matches!(Object::parse(body, &LIMITS), Err(Error::Json(_))),
+                "{body:?}"
+            );
         }
         assert!(Object::parse(b" {\"a\":1, \"b\":[{\"c\":null}]} \n", &LIMITS).is_ok());
     }
@@ -306,15 +356,31 @@ mod tests {
     fn errors_name_the_member() {
         let text = |object: &Object<'_>| object.required("header.x", Member::text).map(drop);
         assert_eq!(member_error("{}", text), "the member header.x is missing");
-        assert_eq!(member_error("{\"x\":null}", text), "the member header.x is missing");
-        assert_eq!(member_error("{\"x\":5}", text), "the member header.x is not a string");
+        assert_eq!(
+            member_error("{\"x\":null}", text),
+            "the member header.x is missing"
+        );
+        assert_eq!(
+            member_error("{\"x\":5}", text),
+            "the member header.x is not a string"
+        );
         let long = format!("{{\"x\":\"{}\"}}", "a".repeat(TEXT_OCTETS_MAX + 1));
         assert_eq!(member_error(&long, text), "the member header.x is too long");
         let octets = |object: &Object<'_>| object.required("x", Member::octets).map(drop);
-        assert_eq!(member_error("{\"x\":\"a*==\"}", octets), "the member x is not base64");
-        assert_eq!(member_error("{\"x\":[\"AA==\"]}", octets), "the member x is not a string");
-        let exact = |object: &Object<'_>| object.required("x", Member::octets_exactly::<16>).map(drop);
-        assert_eq!(member_error("{\"x\":\"AAAA\"}", exact), "the member x has the wrong number of octets");
+        assert_eq!(
+            member_error("{\"x\":\"a*==\"}", octets),
+            "the member x is not base64"
+        );
+        assert_eq!(
+            member_error("{\"x\":[\"AA==\"]}", octets),
+            "the member x is not a string"
+        );
+        let exact =
+            |object: &Object<'_>| object.required("x", Member::octets_exactly::<16>).map(drop);
+        assert_eq!(
+            member_error("{\"x\":\"AAAA\"}", exact),
+            "the member x has the wrong number of octets"
+        );
     }
 
     #[test]
@@ -323,8 +389,14 @@ mod tests {
             let body = Writer::new().octets("x", octets).into_body();
             let object = Object::parse(&body, &LIMITS).unwrap();
             (
-                object.required("x", Member::signature).map(|s| s.to_vec()).ok(),
-                object.required("x", Member::key_identifier).map(|k| k.to_vec()).ok(),
+                object
+                    .required("x", Member::signature)
+                    .map(|s| s.to_vec())
+                    .ok(),
+                object
+                    .required("x", Member::key_identifier)
+                    .map(|k| k.to_vec())
+                    .ok(),
             )
         };
         let signature = [0x5F; 64];
@@ -335,7 +407,10 @@ mod tests {
         assert_eq!(read(&[0x5F, 0x37, 0x01, 0xAA, 0x00]).0, None);
         let key = [0x04; 20];
         assert_eq!(read(&key).1, Some(key.to_vec()));
-        assert_eq!(read(&[&[0x04, 0x14][..], &key].concat()).1, Some(key.to_vec()));
+        assert_eq!(
+            read(&[&[0x04, 0x14][..], &key].concat()).1,
+            Some(key.to_vec())
+        );
         assert_eq!(read(&[0x04, 0x03, 1, 2, 3]).1, Some(vec![1, 2, 3]));
         assert_eq!(read(&[1, 2, 3]).1, None);
     }

@@ -39,7 +39,10 @@ pub trait ErrorCode: Sized {
 impl StatusCode {
     /// A code from its parts.
     pub const fn new(subject: &'static str, reason: &'static str) -> Self {
-        Self { subject: Cow::Borrowed(subject), reason: Cow::Borrowed(reason) }
+        Self {
+            subject: Cow::Borrowed(subject),
+            reason: Cow::Borrowed(reason),
+        }
     }
 
     /// What failed, for example `8.1.1` for the EID.
@@ -157,19 +160,29 @@ impl fmt::Display for StatusCode {
 impl Failure {
     /// A failure with a code alone.
     pub fn new(code: StatusCode) -> Self {
-        Self { code, subject_identifier: None, message: None }
+        Self {
+            code,
+            subject_identifier: None,
+            message: None,
+        }
     }
 
     /// With a message for people.
     #[must_use]
     pub fn with_message(self, message: impl Into<String>) -> Self {
-        Self { message: Some(message.into()), ..self }
+        Self {
+            message: Some(message.into()),
+            ..self
+        }
     }
 
     /// With what the subject was.
     #[must_use]
     pub fn with_subject_identifier(self, identifier: impl Into<String>) -> Self {
-        Self { subject_identifier: Some(identifier.into()), ..self }
+        Self {
+            subject_identifier: Some(identifier.into()),
+            ..self
+        }
     }
 }
 
@@ -182,7 +195,9 @@ impl From<StatusCode> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the function failed with status {}", self.code)?;
-        self.message.iter().try_for_each(|message| write!(f, ": {message:?}"))
+        self.message
+            .iter()
+            .try_for_each(|message| write!(f, ": {message:?}"))
     }
 }
 
@@ -201,7 +216,10 @@ pub(super) fn read_outcome(answer: &Object<'_>) -> Result<Option<Result<(), Fail
 /// Reads an execution status: whether a function was executed, or why not.
 pub(super) fn read_status(member: Member<'_>) -> Result<Result<(), Failure>, Error> {
     let status = member.object()?;
-    let executed = match status.required("header.functionExecutionStatus.status", Member::text)?.as_str() {
+    let executed = match status
+        .required("header.functionExecutionStatus.status", Member::text)?
+        .as_str()
+    {
         "Executed-Success" | "Executed-WithWarning" => true,
         "Failed" | "Expired" => false,
         _ => {
@@ -215,7 +233,10 @@ pub(super) fn read_status(member: Member<'_>) -> Result<Result<(), Failure>, Err
         return Ok(Ok(()));
     }
     let data = status
-        .optional("header.functionExecutionStatus.statusCodeData", read_status_code_data)?
+        .optional(
+            "header.functionExecutionStatus.statusCodeData",
+            read_status_code_data,
+        )?
         .unwrap_or_else(|| StatusCode::EXECUTION_ERROR.into());
     Ok(Err(data))
 }
@@ -224,12 +245,27 @@ fn read_status_code_data(member: Member<'_>) -> Result<Failure, Error> {
     let data = member.object()?;
     Ok(Failure {
         code: StatusCode {
-            subject: data.required("header.functionExecutionStatus.statusCodeData.subjectCode", Member::text)?.into(),
-            reason: data.required("header.functionExecutionStatus.statusCodeData.reasonCode", Member::text)?.into(),
+            subject: data
+                .required(
+                    "header.functionExecutionStatus.statusCodeData.subjectCode",
+                    Member::text,
+                )?
+                .into(),
+            reason: data
+                .required(
+                    "header.functionExecutionStatus.statusCodeData.reasonCode",
+                    Member::text,
+                )?
+                .into(),
         },
-        subject_identifier: data
-            .optional("header.functionExecutionStatus.statusCodeData.subjectIdentifier", Member::text)?,
-        message: data.optional("header.functionExecutionStatus.statusCodeData.message", Member::text)?,
+        subject_identifier: data.optional(
+            "header.functionExecutionStatus.statusCodeData.subjectIdentifier",
+            Member::text,
+        )?,
+        message: data.optional(
+            "header.functionExecutionStatus.statusCodeData.message",
+            Member::text,
+        )?,
     })
 }
 
@@ -251,14 +287,19 @@ fn with_header(failure: Option<&Failure>) -> Writer {
 /// Writes an execution status.
 pub(super) fn write_status(failure: Option<&Failure>) -> serde_json::Value {
     let Some(failure) = failure else {
-        return Writer::new().text("status", "Executed-Success").into_value();
+        return Writer::new()
+            .text("status", "Executed-Success")
+            .into_value();
     };
     let data = Writer::new()
         .text("subjectCode", &failure.code.subject)
         .text("reasonCode", &failure.code.reason)
         .text_optional("subjectIdentifier", failure.subject_identifier.as_ref())
         .text_optional("message", failure.message.as_ref());
-    Writer::new().text("status", "Failed").value("statusCodeData", data.into_value()).into_value()
+    Writer::new()
+        .text("status", "Failed")
+        .value("statusCodeData", data.into_value())
+        .into_value()
 }
 
 /// For each ASN.1 code the status code to send, and further ones that mean it when received.
@@ -384,13 +425,20 @@ mod generators {
     impl<'a> Arbitrary<'a> for StatusCode {
         fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
             let mut part = || Ok(format!("8.{}", u.int_in_range(0..=12)?));
-            Ok(Self { subject: part()?.into(), reason: part()?.into() })
+            Ok(Self {
+                subject: part()?.into(),
+                reason: part()?.into(),
+            })
         }
     }
 
     impl<'a> Arbitrary<'a> for Failure {
         fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-            Ok(Self { code: u.arbitrary()?, subject_identifier: u.arbitrary()?, message: u.arbitrary()? })
+            Ok(Self {
+                code: u.arbitrary()?,
+                subject_identifier: u.arbitrary()?,
+                message: u.arbitrary()?,
+            })
         }
     }
 }
@@ -403,7 +451,11 @@ mod tests {
     fn both_ways<C: ErrorCode + Copy + PartialEq + fmt::Debug>(rows: &[(C, &str, &str)]) {
         for &(code, subject, reason) in rows {
             let status = code.status();
-            assert_eq!((status.subject_code(), status.reason_code()), (subject, reason), "{code:?}");
+            assert_eq!(
+                (status.subject_code(), status.reason_code()),
+                (subject, reason),
+                "{code:?}"
+            );
             assert_eq!(C::from_status(&status), code);
         }
     }
@@ -421,8 +473,14 @@ mod tests {
             (Initiate::SmdpOidMismatch, "8.8", "3.10"),
             (Initiate::UndefinedError, "1.6", "4.2"),
         ]);
-        both_ways(&[(Client::PprNotAllowed, "8.2.8", "1.2"), (Client::InvalidTransactionId, "8.10.1", "3.9")]);
-        both_ways(&[(Bpp::MetadataMismatch, "8.2.9", "3.11"), (Bpp::ConfirmationCodeRefused, "8.2.7", "3.8")]);
+        both_ways(&[
+            (Client::PprNotAllowed, "8.2.8", "1.2"),
+            (Client::InvalidTransactionId, "8.10.1", "3.9"),
+        ]);
+        both_ways(&[
+            (Bpp::MetadataMismatch, "8.2.9", "3.11"),
+            (Bpp::ConfirmationCodeRefused, "8.2.7", "3.8"),
+        ]);
         both_ways(&[
             (Package::NoEimPackageAvailable, "8.1.1", "3.7"),
             (Package::InvalidEid, "8.1.1", "2.1"),
@@ -438,7 +496,10 @@ mod tests {
 
     #[test]
     fn every_named_code_but_the_undefined_one_survives_the_json_binding() {
-        fn check<C: ErrorCode + Copy + PartialEq + fmt::Debug>(from_number: fn(i64) -> C, named: &[i64]) {
+        fn check<C: ErrorCode + Copy + PartialEq + fmt::Debug>(
+            from_number: fn(i64) -> C,
+            named: &[i64],
+        ) {
             for &number in named {
                 let code = from_number(number);
                 assert_ne!(code.status(), StatusCode::EXECUTION_ERROR, "{code:?}");
@@ -448,13 +509,31 @@ mod tests {
             assert_eq!(C::from_status(&from_number(99).status()), from_number(127));
         }
         check(sgp22::InitiateAuthenticationError::from_number, &[1, 2, 3]);
-        check(sgp22::AuthenticateClientError::from_number, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
-        check(sgp22::AuthenticateClientErrorEs11::from_number, &[1, 2, 3, 4, 5, 6, 7]);
-        check(sgp22::GetBoundProfilePackageError::from_number, &[1, 2, 3, 4, 5, 6, 95]);
+        check(
+            sgp22::AuthenticateClientError::from_number,
+            &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+        );
+        check(
+            sgp22::AuthenticateClientErrorEs11::from_number,
+            &[1, 2, 3, 4, 5, 6, 7],
+        );
+        check(
+            sgp22::GetBoundProfilePackageError::from_number,
+            &[1, 2, 3, 4, 5, 6, 95],
+        );
         check(sgp22::CancelSessionError::from_number, &[1, 2]);
-        check(sgp32::InitiateAuthenticationErrorEsipa::from_number, &[1, 2, 3, 50, 51, 52]);
-        check(sgp32::AuthenticateClientErrorEsipa::from_number, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 18, 50, 56]);
-        check(sgp32::GetBoundProfilePackageErrorEsipa::from_number, &[1, 2, 3, 4, 5, 6, 50, 95]);
+        check(
+            sgp32::InitiateAuthenticationErrorEsipa::from_number,
+            &[1, 2, 3, 50, 51, 52],
+        );
+        check(
+            sgp32::AuthenticateClientErrorEsipa::from_number,
+            &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 18, 50, 56],
+        );
+        check(
+            sgp32::GetBoundProfilePackageErrorEsipa::from_number,
+            &[1, 2, 3, 4, 5, 6, 50, 95],
+        );
         check(sgp32::CancelSessionErrorEsipa::from_number, &[1, 2]);
         check(sgp32::EimPackageError::from_number, &[1, 2, 3, 4]);
         check(sgp32::ProvideEimPackageResultError::from_number, &[2, 3, 4]);
@@ -479,10 +558,17 @@ mod tests {
     #[test]
     fn headers_are_read_as_sgp22_section_6_5_says() {
         assert!(outcome("{}").unwrap().is_none());
-        let status =
-            |status: &str| format!("{{\"header\":{{\"functionExecutionStatus\":{{\"status\":\"{status}\"}}}}}}");
-        assert_eq!(outcome(&status("Executed-WithWarning")).unwrap(), Some(Ok(())));
-        assert_eq!(outcome(&status("Expired")).unwrap(), Some(Err(StatusCode::EXECUTION_ERROR.into())));
+        let status = |status: &str| {
+            format!("{{\"header\":{{\"functionExecutionStatus\":{{\"status\":\"{status}\"}}}}}}")
+        };
+        assert_eq!(
+            outcome(&status("Executed-WithWarning")).unwrap(),
+            Some(Ok(()))
+        );
+        assert_eq!(
+            outcome(&status("Expired")).unwrap(),
+            Some(Err(StatusCode::EXECUTION_ERROR.into()))
+        );
         for (body, member) in [
             ("{\"header\":1}", "header"),
             ("{\"header\":{}}", "header.functionExecutionStatus"),

@@ -1,8 +1,9 @@
 //! ES2+ in JSON.
 
 use rsp::binding::es2plus::{
-    Call, CancelOrder, ConfirmOrder, ConfirmOrderOk, DownloadOrder, DownloadOrderOk, FinalProfileStatus, Function,
-    HandleDownloadProgressInfo, OrderedProfile, ReleaseProfile, Request, RequestHeader, Response,
+    Call, CancelOrder, ConfirmOrder, ConfirmOrderOk, DownloadOrder, DownloadOrderOk,
+    FinalProfileStatus, Function, HandleDownloadProgressInfo, OrderedProfile, ReleaseProfile,
+    Request, RequestHeader, Response,
 };
 use rsp::binding::{Failure, StatusCode};
 use rsp::ids::{Eid, Iccid};
@@ -28,13 +29,19 @@ fn header() -> Value {
 fn rows() -> Vec<(Call, Value)> {
     vec![
         (
-            Call::DownloadOrder(DownloadOrder { eid: None, profile: OrderedProfile::Type("iot".into()) }),
+            Call::DownloadOrder(DownloadOrder {
+                eid: None,
+                profile: OrderedProfile::Type("iot".into()),
+            }),
             json!({ "header": header(), "profileType": "iot" }),
         ),
         (
             Call::DownloadOrder(DownloadOrder {
                 eid: Some(eid()),
-                profile: OrderedProfile::Iccid { iccid: iccid(), profile_type: None },
+                profile: OrderedProfile::Iccid {
+                    iccid: iccid(),
+                    profile_type: None,
+                },
             }),
             json!({ "header": header(), "eid": EID, "iccid": ICCID }),
         ),
@@ -64,7 +71,10 @@ fn rows() -> Vec<(Call, Value)> {
                 "finalProfileStatusIndicator": "Unavailable",
             }),
         ),
-        (Call::ReleaseProfile(ReleaseProfile { iccid: iccid() }), json!({ "header": header(), "iccid": ICCID })),
+        (
+            Call::ReleaseProfile(ReleaseProfile { iccid: iccid() }),
+            json!({ "header": header(), "iccid": ICCID }),
+        ),
         (
             Call::HandleDownloadProgressInfo(HandleDownloadProgressInfo {
                 eid: Some(eid()),
@@ -121,45 +131,93 @@ fn answers_come_back_as_they_were_sent() {
         Response::HandleDownloadProgressInfo,
     ] {
         let body = response.to_json();
-        let read = Response::from_json(response.function(), body.as_deref().unwrap_or_default()).unwrap();
+        let read =
+            Response::from_json(response.function(), body.as_deref().unwrap_or_default()).unwrap();
         assert_eq!(read, response);
     }
     assert_eq!(
         Response::failure(Function::ReleaseProfile, failure.clone()),
         Some(Response::ReleaseProfile(Err(failure.clone())))
     );
-    assert_eq!(Response::failure(Function::HandleDownloadProgressInfo, failure), None);
+    assert_eq!(
+        Response::failure(Function::HandleDownloadProgressInfo, failure),
+        None
+    );
 }
 
 #[test]
 fn requests_are_refused_with_the_member_named() {
     let change = |function: &str, member: &str, value: Value, at_fault: &str| {
-        let (_, mut body) = rows().into_iter().rev().find(|(call, _)| call.function().name() == function).unwrap();
+        let (_, mut body) = rows()
+            .into_iter()
+            .rev()
+            .find(|(call, _)| call.function().name() == function)
+            .unwrap();
         body[member] = value;
         let error = Request::from_json(function, body.to_string().as_bytes()).unwrap_err();
         assert_eq!(error.member(), Some(at_fault), "{error}");
     };
     change("downloadOrder", "header", Value::Null, "header");
-    change("downloadOrder", "header", json!({ "functionCallIdentifier": "1" }), "header.functionRequesterIdentifier");
+    change(
+        "downloadOrder",
+        "header",
+        json!({ "functionCallIdentifier": "1" }),
+        "header.functionRequesterIdentifier",
+    );
     change("downloadOrder", "iccid", Value::Null, "iccid");
-    change("downloadOrder", "eid", json!("89049032123451234512345678901236"), "eid");
+    change(
+        "downloadOrder",
+        "eid",
+        json!("89049032123451234512345678901236"),
+        "eid",
+    );
     change("confirmOrder", "iccid", json!("89444765"), "iccid");
     change("confirmOrder", "matchingId", json!("ab"), "matchingId");
-    change("confirmOrder", "matchingId", json!("A".repeat(256)), "matchingId");
+    change(
+        "confirmOrder",
+        "matchingId",
+        json!("A".repeat(256)),
+        "matchingId",
+    );
     change("confirmOrder", "releaseFlag", json!("true"), "releaseFlag");
     change("confirmOrder", "releaseFlag", Value::Null, "releaseFlag");
-    change("cancelOrder", "finalProfileStatusIndicator", json!("available"), "finalProfileStatusIndicator");
-    change("releaseProfile", "iccid", json!(8_944_476_500_001_224_158_u64), "iccid");
-    for bad in ["2026-02-03", "2026-02-03T04:05:06", "2026-02-03T04:05:06+1:00", "2026-02-03T04:05:06Zé", "x"] {
-        change("handleDownloadProgressInfo", "timestamp", json!(bad), "timestamp");
+    change(
+        "cancelOrder",
+        "finalProfileStatusIndicator",
+        json!("available"),
+        "finalProfileStatusIndicator",
+    );
+    change(
+        "releaseProfile",
+        "iccid",
+        json!(8_944_476_500_001_224_158_u64),
+        "iccid",
+    );
+    for bad in [
+        "2026-02-03",
+        "2026-02-03T04:05:06",
+        "2026-02-03T04:05:06+1:00",
+        "2026-02-03T04:05:06Zé",
+        "x",
+    ] {
+        change(
+            "handleDownloadProgressInfo",
+            "timestamp",
+            json!(bad),
+            "timestamp",
+        );
     }
-    change("handleDownloadProgressInfo", "resultData", json!("*"), "resultData");
+    change(
+        "handleDownloadProgressInfo",
+        "resultData",
+        json!("*"),
+        "resultData",
+    );
 }
 
 #[test]
 fn padded_iccids_are_read_and_codes_are_not_printed() {
-    let body =
-        json!({ "header": header(), "iccid": format!("{ICCID}F"), "releaseFlag": false, "confirmationCode": "4711" });
+    let body = json!({ "header": header(), "iccid": format!("{ICCID}F"), "releaseFlag": false, "confirmationCode": "4711" });
     let request = Request::from_json("confirmOrder", body.to_string().as_bytes()).unwrap();
     let Call::ConfirmOrder(order) = &request.call else {
         panic!("a confirmation");

@@ -31,10 +31,26 @@ fn requests_are_refused_with_the_member_named() {
     let info = base64(vector("euicc_info1_sysmo_i2t"));
     let rows = [
         ("initiateAuthentication", json!({}), "euiccChallenge"),
-        ("initiateAuthentication", json!({ "euiccChallenge": 5 }), "euiccChallenge"),
-        ("initiateAuthentication", json!({ "euiccChallenge": "!" }), "euiccChallenge"),
-        ("initiateAuthentication", json!({ "euiccChallenge": base64([7; 15]) }), "euiccChallenge"),
-        ("initiateAuthentication", json!({ "euiccChallenge": challenge, "smdpAddress": {} }), "smdpAddress"),
+        (
+            "initiateAuthentication",
+            json!({ "euiccChallenge": 5 }),
+            "euiccChallenge",
+        ),
+        (
+            "initiateAuthentication",
+            json!({ "euiccChallenge": "!" }),
+            "euiccChallenge",
+        ),
+        (
+            "initiateAuthentication",
+            json!({ "euiccChallenge": base64([7; 15]) }),
+            "euiccChallenge",
+        ),
+        (
+            "initiateAuthentication",
+            json!({ "euiccChallenge": challenge, "smdpAddress": {} }),
+            "smdpAddress",
+        ),
         (
             "initiateAuthentication",
             json!({ "euiccChallenge": challenge, "smdpAddress": "a", "euiccInfo1": "AAAA" }),
@@ -45,10 +61,26 @@ fn requests_are_refused_with_the_member_named() {
             json!({ "euiccChallenge": challenge, "smdpAddress": "a", "euiccInfo1": [info] }),
             "euiccInfo1",
         ),
-        ("authenticateClient", json!({ "authenticateServerResponse": "" }), "transactionId"),
-        ("authenticateClient", json!({ "transactionId": "0" }), "transactionId"),
-        ("authenticateClient", json!({ "transactionId": "00".repeat(17) }), "transactionId"),
-        ("authenticateClient", json!({ "transactionId": TRANSACTION_ID }), "authenticateServerResponse"),
+        (
+            "authenticateClient",
+            json!({ "authenticateServerResponse": "" }),
+            "transactionId",
+        ),
+        (
+            "authenticateClient",
+            json!({ "transactionId": "0" }),
+            "transactionId",
+        ),
+        (
+            "authenticateClient",
+            json!({ "transactionId": "00".repeat(17) }),
+            "transactionId",
+        ),
+        (
+            "authenticateClient",
+            json!({ "transactionId": TRANSACTION_ID }),
+            "authenticateServerResponse",
+        ),
         (
             "authenticateClient",
             json!({ "transactionId": TRANSACTION_ID, "authenticateServerResponse": "vzgA" }),
@@ -59,11 +91,27 @@ fn requests_are_refused_with_the_member_named() {
             json!({ "transactionId": TRANSACTION_ID, "prepareDownloadResponse": null }),
             "prepareDownloadResponse",
         ),
-        ("cancelSession", json!({ "transactionId": TRANSACTION_ID }), "cancelSessionResponse"),
-        ("handleNotification", json!({ "pendingNotification": base64([0x30, 0x80]) }), "pendingNotification"),
-        ("handleNotification", json!({ "header": {} }), "pendingNotification"),
+        (
+            "cancelSession",
+            json!({ "transactionId": TRANSACTION_ID }),
+            "cancelSessionResponse",
+        ),
+        (
+            "handleNotification",
+            json!({ "pendingNotification": base64([0x30, 0x80]) }),
+            "pendingNotification",
+        ),
+        (
+            "handleNotification",
+            json!({ "header": {} }),
+            "pendingNotification",
+        ),
         ("getEimPackage", json!({ "eidValue": "8904" }), "eidValue"),
-        ("getEimPackage", json!({ "eidValue": "8904XX32123451234512345678901235" }), "eidValue"),
+        (
+            "getEimPackage",
+            json!({ "eidValue": "8904XX32123451234512345678901235" }),
+            "eidValue",
+        ),
         (
             "getEimPackage",
             json!({ "eidValue": "89049032123451234512345678901235", "notifyStateChange": "true" }),
@@ -74,10 +122,18 @@ fn requests_are_refused_with_the_member_named() {
             json!({ "eidValue": "89049032123451234512345678901235", "stateChangeCause": 1.5 }),
             "stateChangeCause",
         ),
-        ("getEimPackage", json!({ "eidValue": "89049032123451234512345678901235", "rPlmn": 1 }), "rPlmn"),
+        (
+            "getEimPackage",
+            json!({ "eidValue": "89049032123451234512345678901235", "rPlmn": 1 }),
+            "rPlmn",
+        ),
         ("provideEimPackageResult", json!({}), "eimPackageResult"),
         // With its BF50, which belongs around it only in handleNotification.
-        ("provideEimPackageResult", json!({ "eimPackageResult": base64([0xBF, 0x50, 0]) }), "eimPackageResult"),
+        (
+            "provideEimPackageResult",
+            json!({ "eimPackageResult": base64([0xBF, 0x50, 0]) }),
+            "eimPackageResult",
+        ),
     ];
     for (function, body, member) in rows {
         refused(function, &body, member);
@@ -89,12 +145,36 @@ fn answers_are_refused_with_the_member_named() {
     use esipa::{Function, Response};
     let rows = [
         (Function::GetEimPackage, json!({}), "header"),
-        (Function::GetEimPackage, json!({ "header": executed() }), "profileDownloadTriggerRequest"),
-        (Function::GetEimPackage, json!({ "header": executed(), "eimPackageError": "1" }), "eimPackageError"),
-        (Function::InitiateAuthentication, json!({ "header": executed() }), "serverSigned1"),
-        (Function::AuthenticateClient, json!({ "header": executed() }), "transactionId"),
-        (Function::AuthenticateClient, json!({ "header": executed(), "smdpSigned2": "MAA=" }), "smdpSigned2"),
-        (Function::GetBoundProfilePackage, json!({ "header": executed() }), "boundProfilePackage"),
+        (
+            Function::GetEimPackage,
+            json!({ "header": executed() }),
+            "profileDownloadTriggerRequest",
+        ),
+        (
+            Function::GetEimPackage,
+            json!({ "header": executed(), "eimPackageError": "1" }),
+            "eimPackageError",
+        ),
+        (
+            Function::InitiateAuthentication,
+            json!({ "header": executed() }),
+            "serverSigned1",
+        ),
+        (
+            Function::AuthenticateClient,
+            json!({ "header": executed() }),
+            "transactionId",
+        ),
+        (
+            Function::AuthenticateClient,
+            json!({ "header": executed(), "smdpSigned2": "MAA=" }),
+            "smdpSigned2",
+        ),
+        (
+            Function::GetBoundProfilePackage,
+            json!({ "header": executed() }),
+            "boundProfilePackage",
+        ),
         (
             Function::ProvideEimPackageResult,
             json!({ "header": executed(), "eimAcknowledgements": "MAA=" }),
@@ -111,14 +191,16 @@ fn answers_are_refused_with_the_member_named() {
         assert_eq!(error.member(), Some(member), "{body}: {error}");
     }
 
-    let both =
-        json!({ "ePRAndNotifications": { "euiccPackageResult": base64(vector("euicc_package_result_no_arm")) } });
+    let both = json!({ "ePRAndNotifications": { "euiccPackageResult": base64(vector("euicc_package_result_no_arm")) } });
     let error = esipa::InjectionResponse::from_json(both.to_string().as_bytes()).unwrap_err();
     assert_eq!(error.member(), Some("ePRAndNotifications.notificationList"));
 
     let events = json!({ "header": executed(), "transactionId": "01", "eventEntries": [{ "eventId": "1" }] });
-    let error =
-        es9plus::Response::from_json(es9plus::Function::AuthenticateClient, events.to_string().as_bytes()).unwrap_err();
+    let error = es9plus::Response::from_json(
+        es9plus::Function::AuthenticateClient,
+        events.to_string().as_bytes(),
+    )
+    .unwrap_err();
     assert_eq!(error.member(), Some("eventEntries.rspServerAddress"));
 }
 
@@ -128,20 +210,35 @@ fn members_of_newer_peers_are_ignored_and_doubled_ones_are_not() {
     let newer = format!("{{\"eidValue\":\"{eid}\",\"newer\":{{\"a\":[1,2,{{}}]}}}}");
     assert!(esipa::Request::from_json("getEimPackage", newer.as_bytes()).is_ok());
     let doubled = format!("{{\"eidValue\":\"{eid}\",\"eidValue\":\"{eid}\"}}");
-    assert!(matches!(esipa::Request::from_json("getEimPackage", doubled.as_bytes()), Err(Error::Json(_))));
+    assert!(matches!(
+        esipa::Request::from_json("getEimPackage", doubled.as_bytes()),
+        Err(Error::Json(_))
+    ));
 }
 
 #[test]
 fn unknown_functions_and_tags_are_refused() {
     for name in ["", "GetEimPackage", "transferEimPackage", "../x"] {
-        assert!(matches!(esipa::Request::from_json(name, b"{}"), Err(Error::UnknownFunction { .. })));
+        assert!(matches!(
+            esipa::Request::from_json(name, b"{}"),
+            Err(Error::UnknownFunction { .. })
+        ));
     }
     let long = "é".repeat(10_000);
     let error = es9plus::Request::from_json(&long, b"{}").unwrap_err();
     assert!(error.to_string().len() < 300);
 
-    for body in [&[][..], &[0x30, 0], &[0xBF, 0x4E, 0], &[0xBF, 0x4F], &[0xBF, 0x4F, 0, 0]] {
-        assert!(matches!(esipa::Request::from_asn1(body), Err(Error::Asn1(_))), "{body:02X?}");
+    for body in [
+        &[][..],
+        &[0x30, 0],
+        &[0xBF, 0x4E, 0],
+        &[0xBF, 0x4F],
+        &[0xBF, 0x4F, 0, 0],
+    ] {
+        assert!(
+            matches!(esipa::Request::from_asn1(body), Err(Error::Asn1(_))),
+            "{body:02X?}"
+        );
     }
     // ES9+ wants its wrapper, with one known function in it.
     let bare = vector("es9_session_synthetic/authenticate_response");
@@ -165,17 +262,27 @@ fn the_refusal_of_an_eid_has_a_code_of_its_own() {
         (b"{\"eidValue\":\"1\"}", EimPackageError::InvalidEid),
         (b"[]", EimPackageError::UndefinedError),
     ] {
-        assert_eq!(code(Request::from_json("getEimPackage", body).unwrap_err()), expected);
+        assert_eq!(
+            code(Request::from_json("getEimPackage", body).unwrap_err()),
+            expected
+        );
     }
     for (body, expected) in [
         (&[0xBF, 0x4F, 2, 0x80, 0][..], EimPackageError::MissingEid),
         (&[0xBF, 0x4F, 3, 0x5A, 1, 0x89], EimPackageError::InvalidEid),
         (&[0xBF, 0x4F, 1, 0x5A], EimPackageError::UndefinedError),
     ] {
-        assert_eq!(code(Request::from_asn1(body).unwrap_err()), expected, "{body:02X?}");
+        assert_eq!(
+            code(Request::from_asn1(body).unwrap_err()),
+            expected,
+            "{body:02X?}"
+        );
     }
     let error = Request::from_json("handleNotification", b"{}").unwrap_err();
-    assert_eq!(Response::refusal(Function::HandleNotification, &error), None);
+    assert_eq!(
+        Response::refusal(Function::HandleNotification, &error),
+        None
+    );
 }
 
 #[test]
@@ -185,7 +292,8 @@ fn some_answers_have_no_body() {
         assert_eq!(read, esipa::Response::HandleNotification);
         assert_eq!(read.to_json().unwrap(), None);
         assert_eq!(read.to_asn1(), None);
-        let read = es9plus::Response::from_asn1(es9plus::Function::HandleNotification, junk).unwrap();
+        let read =
+            es9plus::Response::from_asn1(es9plus::Function::HandleNotification, junk).unwrap();
         assert_eq!((read.to_json(), read.to_asn1()), (None, None));
     }
 }

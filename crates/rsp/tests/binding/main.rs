@@ -1,7 +1,11 @@
 //! The bindings of ESipa, ES9+ and ES2+: what one side writes the other reads, published sessions
 //! come through byte for byte, and hostile bodies are refused with the member named.
 
-#![expect(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod es2plus;
 mod hostile;
@@ -10,7 +14,10 @@ mod session;
 
 /// The octets of one vector.
 fn vector(name: &str) -> Vec<u8> {
-    let path = format!("{}/../../tests/data/vectors/{name}.hex", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/../../tests/data/vectors/{name}.hex",
+        env!("CARGO_MANIFEST_DIR")
+    );
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     hex::decode(text.trim()).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

@@ -3,7 +3,9 @@
 use rsp::binding::{es9plus, esipa};
 use rsp::der::{Element, Limits, Reader, Tag, Writer};
 use rsp::sgp22::PendingNotification;
-use rsp::sgp32::{AuthenticateClientResponseEsipa, HandleNotificationEsipa, InitiateAuthenticationResponseEsipa};
+use rsp::sgp32::{
+    AuthenticateClientResponseEsipa, HandleNotificationEsipa, InitiateAuthenticationResponseEsipa,
+};
 use serde_json::{Value, json};
 
 use crate::{base64, executed, json, vector};
@@ -17,7 +19,12 @@ fn session(name: &str) -> Vec<u8> {
 /// The TLVs inside one TLV.
 fn members(octets: &[u8]) -> Vec<Vec<u8>> {
     let limits = Limits::default();
-    let mut reader = Reader::new(octets, &limits).unwrap().expect_any().unwrap().open().unwrap();
+    let mut reader = Reader::new(octets, &limits)
+        .unwrap()
+        .expect_any()
+        .unwrap()
+        .open()
+        .unwrap();
     let mut members = Vec::new();
     while let Some(tlv) = reader.next().unwrap() {
         members.push(tlv.whole().to_vec());
@@ -27,7 +34,9 @@ fn members(octets: &[u8]) -> Vec<Vec<u8>> {
 
 fn wrap(tag: u32, parts: &[&[u8]]) -> Vec<u8> {
     let mut writer = Writer::new();
-    writer.tlv(Tag::new(tag), |writer| parts.iter().for_each(|part| writer.raw(part)));
+    writer.tlv(Tag::new(tag), |writer| {
+        parts.iter().for_each(|part| writer.raw(part))
+    });
     writer.into_bytes()
 }
 
@@ -91,7 +100,10 @@ fn es9plus_requests() -> Vec<(&'static str, Value, Vec<u8>)> {
                 "transactionId": TRANSACTION_ID,
                 "authenticateServerResponse": base64(session("auth_server_response")),
             }),
-            wrap(0xBF3B, &[&transaction_id(), &session("auth_server_response")]),
+            wrap(
+                0xBF3B,
+                &[&transaction_id(), &session("auth_server_response")],
+            ),
         ),
         (
             "getBoundProfilePackage",
@@ -99,7 +111,10 @@ fn es9plus_requests() -> Vec<(&'static str, Value, Vec<u8>)> {
                 "transactionId": TRANSACTION_ID,
                 "prepareDownloadResponse": base64(session("prepare_download_response")),
             }),
-            wrap(0xBF3A, &[&transaction_id(), &session("prepare_download_response")]),
+            wrap(
+                0xBF3A,
+                &[&transaction_id(), &session("prepare_download_response")],
+            ),
         ),
         (
             "handleNotification",
@@ -112,7 +127,8 @@ fn es9plus_requests() -> Vec<(&'static str, Value, Vec<u8>)> {
 #[test]
 fn es9plus_requests_are_the_same_in_both_bindings() {
     for (function, as_json, as_der) in es9plus_requests() {
-        let from_json = es9plus::Request::from_json(function, as_json.to_string().as_bytes()).unwrap();
+        let from_json =
+            es9plus::Request::from_json(function, as_json.to_string().as_bytes()).unwrap();
         let wrapped = wrap(0xA2, &[&as_der]);
         let from_asn1 = es9plus::Request::from_asn1(&wrapped).unwrap();
         assert_eq!(from_json, from_asn1, "{function}");
@@ -126,7 +142,8 @@ fn es9plus_requests_are_the_same_in_both_bindings() {
 fn esipa_requests_are_the_same_in_both_bindings() {
     // Without eimTransactionId and rPLMN the requests of ESipa are those of ES9+.
     for (function, as_json, as_der) in es9plus_requests() {
-        let from_json = esipa::Request::from_json(function, as_json.to_string().as_bytes()).unwrap();
+        let from_json =
+            esipa::Request::from_json(function, as_json.to_string().as_bytes()).unwrap();
         let from_asn1 = esipa::Request::from_asn1(&as_der).unwrap();
         assert_eq!(from_json, from_asn1, "{function}");
         assert_eq!(from_asn1.to_asn1(), as_der, "{function}");
@@ -143,9 +160,19 @@ fn es9plus_responses_are_the_same_in_both_bindings() {
             es9plus::Function::InitiateAuthentication,
             initiate_authentication_ok("euiccCiPKIdToBeUsed"),
             // The session holds the SEQUENCE; its tag in the answer is A0.
-            wrap(0xBF39, &[&wrap(0xA0, &[&members(&session("initiate_response")).concat()])]),
+            wrap(
+                0xBF39,
+                &[&wrap(
+                    0xA0,
+                    &[&members(&session("initiate_response")).concat()],
+                )],
+            ),
         ),
-        (es9plus::Function::AuthenticateClient, authenticate_client_ok(), session("authenticate_response")),
+        (
+            es9plus::Function::AuthenticateClient,
+            authenticate_client_ok(),
+            session("authenticate_response"),
+        ),
         (
             es9plus::Function::GetBoundProfilePackage,
             json!({
@@ -157,7 +184,8 @@ fn es9plus_responses_are_the_same_in_both_bindings() {
         ),
     ];
     for (function, as_json, as_der) in answers {
-        let from_json = es9plus::Response::from_json(function, as_json.to_string().as_bytes()).unwrap();
+        let from_json =
+            es9plus::Response::from_json(function, as_json.to_string().as_bytes()).unwrap();
         let wrapped = wrap(0xA2, &[&as_der]);
         let from_asn1 = es9plus::Response::from_asn1(function, &wrapped).unwrap();
         assert_eq!(from_json, from_asn1, "{function:?}");
@@ -170,8 +198,9 @@ fn es9plus_responses_are_the_same_in_both_bindings() {
 fn esipa_responses_are_the_same_in_both_bindings() {
     use esipa::{Function, Response};
     let ok = initiate_authentication_ok("euiccCiPKIdentifierToBeUsed");
-    let Response::InitiateAuthentication(InitiateAuthenticationResponseEsipa::InitiateAuthenticationOkEsipa(read)) =
-        Response::from_json(Function::InitiateAuthentication, ok.to_string().as_bytes()).unwrap()
+    let Response::InitiateAuthentication(
+        InitiateAuthenticationResponseEsipa::InitiateAuthenticationOkEsipa(read),
+    ) = Response::from_json(Function::InitiateAuthentication, ok.to_string().as_bytes()).unwrap()
     else {
         panic!("the SM-DP+ authenticated itself");
     };
@@ -181,8 +210,16 @@ fn esipa_responses_are_the_same_in_both_bindings() {
     assert_eq!(read.server_certificate.as_der(), parts[4]);
 
     let answers = [
-        (Function::InitiateAuthentication, ok, wrap(0xBF39, &[&wrap(0xA0, &[&parts.concat()])])),
-        (Function::AuthenticateClient, authenticate_client_ok(), session("authenticate_response")),
+        (
+            Function::InitiateAuthentication,
+            ok,
+            wrap(0xBF39, &[&wrap(0xA0, &[&parts.concat()])]),
+        ),
+        (
+            Function::AuthenticateClient,
+            authenticate_client_ok(),
+            session("authenticate_response"),
+        ),
         (
             Function::GetBoundProfilePackage,
             json!({ "header": executed(), "boundProfilePackage": base64(session("bound_profile_package")) }),
@@ -206,16 +243,25 @@ fn an_indirect_download_passes_through_an_eim_byte_for_byte() {
         "transactionId": TRANSACTION_ID.to_ascii_lowercase(),
         "boundProfilePackage": base64(session("bound_profile_package")),
     });
-    let es9plus::Response::GetBoundProfilePackage(Ok(package)) =
-        es9plus::Response::from_json(es9plus::Function::GetBoundProfilePackage, body.to_string().as_bytes()).unwrap()
-    else {
+    let es9plus::Response::GetBoundProfilePackage(Ok(package)) = es9plus::Response::from_json(
+        es9plus::Function::GetBoundProfilePackage,
+        body.to_string().as_bytes(),
+    )
+    .unwrap() else {
         panic!("a package");
     };
-    assert_eq!(package.bound_profile_package.to_der(), session("bound_profile_package"));
+    assert_eq!(
+        package.bound_profile_package.to_der(),
+        session("bound_profile_package")
+    );
 
     let body = json!({ "pendingNotification": base64(session("pending_notification")) });
-    let request = esipa::Request::from_json("handleNotification", body.to_string().as_bytes()).unwrap();
-    let esipa::Request::HandleNotification(HandleNotificationEsipa::PendingNotification(notification)) = request else {
+    let request =
+        esipa::Request::from_json("handleNotification", body.to_string().as_bytes()).unwrap();
+    let esipa::Request::HandleNotification(HandleNotificationEsipa::PendingNotification(
+        notification,
+    )) = request
+    else {
         panic!("a notification");
     };
     let PendingNotification::ProfileInstallationResult(result) = &notification else {
@@ -231,7 +277,9 @@ fn signatures_and_key_identifiers_without_header_are_read() {
     let bare = |value: &Value, octets: usize| {
         use base64::Engine;
         let text = value.as_str().unwrap();
-        let whole = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+        let whole = base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .unwrap();
         Value::from(base64(&whole[whole.len() - octets..]))
     };
     let tagged = initiate_authentication_ok("euiccCiPKIdToBeUsed");
@@ -239,7 +287,11 @@ fn signatures_and_key_identifiers_without_header_are_read() {
     stripped["serverSignature1"] = bare(&tagged["serverSignature1"], 64);
     stripped["euiccCiPKIdToBeUsed"] = bare(&tagged["euiccCiPKIdToBeUsed"], 20);
     let read = |body: &Value| {
-        es9plus::Response::from_json(es9plus::Function::InitiateAuthentication, body.to_string().as_bytes()).unwrap()
+        es9plus::Response::from_json(
+            es9plus::Function::InitiateAuthentication,
+            body.to_string().as_bytes(),
+        )
+        .unwrap()
     };
     assert_eq!(read(&stripped), read(&tagged));
     assert_eq!(json(&read(&stripped).to_json().unwrap()), tagged);
@@ -249,22 +301,76 @@ fn signatures_and_key_identifiers_without_header_are_read() {
 fn every_failure_has_its_code_in_the_other_binding() {
     use esipa::{Function, Response};
     let rows: [(Function, &str, &str, &[u8]); 10] = [
-        (Function::InitiateAuthentication, "8.31.2", "3.10", &[0xBF, 0x39, 3, 0x81, 1, 52]),
-        (Function::InitiateAuthentication, "8.8.1", "3.10", &[0xBF, 0x39, 3, 0x81, 1, 50]),
-        (Function::AuthenticateClient, "8.2.8", "1.2", &[0xBF, 0x3B, 3, 0x82, 1, 50]),
-        (Function::AuthenticateClient, "8.2.6", "3.8", &[0xBF, 0x3B, 3, 0x82, 1, 6]),
-        (Function::GetBoundProfilePackage, "8.2.9", "3.11", &[0xBF, 0x3A, 3, 0x81, 1, 50]),
-        (Function::GetBoundProfilePackage, "8.10.1", "3.9", &[0xBF, 0x3A, 3, 0x81, 1, 95]),
-        (Function::CancelSession, "8.10.1", "3.9", &[0xBF, 0x41, 3, 0x81, 1, 1]),
-        (Function::GetEimPackage, "8.1.1", "3.7", &[0xBF, 0x4F, 3, 0x02, 1, 1]),
-        (Function::ProvideEimPackageResult, "8.1.1", "3.9", &[0xBF, 0x50, 3, 0x02, 1, 2]),
-        (Function::CancelSession, "1.6", "4.2", &[0xBF, 0x41, 3, 0x81, 1, 127]),
+        (
+            Function::InitiateAuthentication,
+            "8.31.2",
+            "3.10",
+            &[0xBF, 0x39, 3, 0x81, 1, 52],
+        ),
+        (
+            Function::InitiateAuthentication,
+            "8.8.1",
+            "3.10",
+            &[0xBF, 0x39, 3, 0x81, 1, 50],
+        ),
+        (
+            Function::AuthenticateClient,
+            "8.2.8",
+            "1.2",
+            &[0xBF, 0x3B, 3, 0x82, 1, 50],
+        ),
+        (
+            Function::AuthenticateClient,
+            "8.2.6",
+            "3.8",
+            &[0xBF, 0x3B, 3, 0x82, 1, 6],
+        ),
+        (
+            Function::GetBoundProfilePackage,
+            "8.2.9",
+            "3.11",
+            &[0xBF, 0x3A, 3, 0x81, 1, 50],
+        ),
+        (
+            Function::GetBoundProfilePackage,
+            "8.10.1",
+            "3.9",
+            &[0xBF, 0x3A, 3, 0x81, 1, 95],
+        ),
+        (
+            Function::CancelSession,
+            "8.10.1",
+            "3.9",
+            &[0xBF, 0x41, 3, 0x81, 1, 1],
+        ),
+        (
+            Function::GetEimPackage,
+            "8.1.1",
+            "3.7",
+            &[0xBF, 0x4F, 3, 0x02, 1, 1],
+        ),
+        (
+            Function::ProvideEimPackageResult,
+            "8.1.1",
+            "3.9",
+            &[0xBF, 0x50, 3, 0x02, 1, 2],
+        ),
+        (
+            Function::CancelSession,
+            "1.6",
+            "4.2",
+            &[0xBF, 0x41, 3, 0x81, 1, 127],
+        ),
     ];
     for (function, subject, reason, as_der) in rows {
         let body = json!({ "header": crate::failed(subject, reason) });
         let read = Response::from_json(function, body.to_string().as_bytes()).unwrap();
         assert_eq!(read.to_asn1().unwrap(), as_der);
-        let written = Response::from_asn1(function, as_der).unwrap().to_json().unwrap().unwrap();
+        let written = Response::from_asn1(function, as_der)
+            .unwrap()
+            .to_json()
+            .unwrap()
+            .unwrap();
         assert_eq!(json(&written)["header"], body["header"]);
     }
 }
@@ -272,8 +378,13 @@ fn every_failure_has_its_code_in_the_other_binding() {
 #[test]
 fn answers_of_an_smds_are_told_from_those_of_an_smdp() {
     let body = json!({ "header": executed(), "transactionId": "0102" });
-    let esipa::Response::AuthenticateClient(AuthenticateClientResponseEsipa::AuthenticateClientOkDsEsipa(ds)) =
-        esipa::Response::from_json(esipa::Function::AuthenticateClient, body.to_string().as_bytes()).unwrap()
+    let esipa::Response::AuthenticateClient(
+        AuthenticateClientResponseEsipa::AuthenticateClientOkDsEsipa(ds),
+    ) = esipa::Response::from_json(
+        esipa::Function::AuthenticateClient,
+        body.to_string().as_bytes(),
+    )
+    .unwrap()
     else {
         panic!("an SM-DS");
     };
@@ -284,22 +395,39 @@ fn answers_of_an_smds_are_told_from_those_of_an_smdp() {
         "transactionId": "0102",
         "eventEntries": [{ "eventId": "E1", "rspServerAddress": "smdp.example.com" }],
     });
-    let read =
-        es9plus::Response::from_json(es9plus::Function::AuthenticateClient, body.to_string().as_bytes()).unwrap();
-    let entry = wrap(0x30, &[&wrap(0x80, &[b"E1"]), &wrap(0x81, &[b"smdp.example.com"])]);
+    let read = es9plus::Response::from_json(
+        es9plus::Function::AuthenticateClient,
+        body.to_string().as_bytes(),
+    )
+    .unwrap();
+    let entry = wrap(
+        0x30,
+        &[&wrap(0x80, &[b"E1"]), &wrap(0x81, &[b"smdp.example.com"])],
+    );
     let ok = wrap(0xA0, &[&[0x80, 2, 1, 2], &wrap(0xA1, &[&entry])]);
     let as_der = wrap(0xA2, &[&wrap(0xBF40, &[&ok])]);
     assert_eq!(read.to_asn1().unwrap(), as_der);
-    assert_eq!(es9plus::Response::from_asn1(es9plus::Function::AuthenticateClient, &as_der).unwrap(), read);
-    assert!(matches!(read, es9plus::Response::AuthenticateClientEs11(Ok(_))));
+    assert_eq!(
+        es9plus::Response::from_asn1(es9plus::Function::AuthenticateClient, &as_der).unwrap(),
+        read
+    );
+    assert!(matches!(
+        read,
+        es9plus::Response::AuthenticateClientEs11(Ok(_))
+    ));
 }
 
 #[test]
 fn the_absence_of_a_package_is_told_both_ways() {
     // A bare eimPackageError together with success is what some eIMs answer.
     let bare = json!({ "header": executed(), "eimPackageError": 1 });
-    let read = esipa::Response::from_json(esipa::Function::GetEimPackage, bare.to_string().as_bytes()).unwrap();
+    let read =
+        esipa::Response::from_json(esipa::Function::GetEimPackage, bare.to_string().as_bytes())
+            .unwrap();
     assert_eq!(read.to_asn1().unwrap(), [0xBF, 0x4F, 3, 2, 1, 1]);
     let written = json(&read.to_json().unwrap().unwrap());
-    assert_eq!(written, json!({ "header": crate::failed("8.1.1", "3.7"), "eimPackageError": 1 }));
+    assert_eq!(
+        written,
+        json!({ "header": crate::failed("8.1.1", "3.7"), "eimPackageError": 1 })
+    );
 }
