@@ -22,7 +22,6 @@ pub(super) struct ChallengeIssued {
 /// A server proved who it is.
 pub(super) struct Authenticated {
     pub(super) transaction: Transaction,
-    ci_key_id: Vec<u8>,
     role: Role,
     /// The whole TLV, which the SM-DP+ signs next.
     euicc_signature1: Vec<u8>,
@@ -52,7 +51,7 @@ impl ChallengeIssued {
         host: &dyn Host,
         request: AuthenticateServerRequest,
     ) -> Result<(Authenticated, AuthenticateResponseOk), AuthenticateErrorCode> {
-        let ci_key_id = request.euicc_ci_pk_id_to_be_used.to_vec();
+        let ci_key_id = request.euicc_ci_pk_id_to_be_used;
         let identity = host
             .identity(&ci_key_id)
             .ok_or(AuthenticateErrorCode::CiPkUnknown)?;
@@ -72,7 +71,8 @@ impl ChallengeIssued {
         let server = anchors
             .verify_server(&certificate, role, None)
             .map_err(|error| authenticate_error(&error))?;
-        if server.ci_key_id != ci_key_id {
+        // One CI per session: that of the server's certificates, of ours, and of every signature.
+        if server.ci_key_id.as_slice() != &**ci_key_id {
             return Err(AuthenticateErrorCode::InvalidCertificate);
         }
         let smdp_oid = server.oid.ok_or(AuthenticateErrorCode::InvalidOid)?;
@@ -100,6 +100,7 @@ impl ChallengeIssued {
         });
         let transaction = Transaction {
             id: signed.transaction_id,
+            ci_key_id,
             smdp_oid,
             server_address: signed.server_address,
             identity,
@@ -118,7 +119,6 @@ impl ChallengeIssued {
         Ok((
             Authenticated {
                 transaction,
-                ci_key_id,
                 role,
                 euicc_signature1,
             },
@@ -203,7 +203,7 @@ impl Authenticated {
                 ChainError::UnsupportedCurve { .. } => DownloadErrorCode::UnsupportedCurve,
                 _ => DownloadErrorCode::InvalidCertificate,
             })?;
-        if server.ci_key_id != self.ci_key_id
+        if server.ci_key_id.as_slice() != &**self.transaction.ci_key_id
             || server.oid.as_ref() != Some(&self.transaction.smdp_oid)
         {
             return Err(DownloadErrorCode::InvalidCertificate);

@@ -46,9 +46,9 @@ pub(super) struct Receiver {
 /// What became of a command that was accepted.
 pub(super) enum Taken {
     /// More has to come.
-    More(Receiver),
+    More(Box<Receiver>),
     /// The package is complete, but not looked into.
-    Complete(Received),
+    Complete(Box<Received>),
 }
 
 /// Everything that a bound profile package brings.
@@ -113,7 +113,11 @@ enum Next {
 
 impl Prepared {
     /// ES8+.InitialiseSecureChannel: the tag and length of BF36 with the whole BF23 behind it.
-    pub(super) fn initialise(self, host: &dyn Host, command: &[u8]) -> Result<Receiver, Failed> {
+    pub(super) fn initialise(
+        self,
+        host: &dyn Host,
+        command: &[u8],
+    ) -> Result<Receiver, Box<Failed>> {
         match self.open_channel(host, command) {
             Ok((opener, remaining)) => Ok(Receiver {
                 transaction: self.transaction,
@@ -123,10 +127,10 @@ impl Prepared {
             }),
             Err(reason) => {
                 let refusal = Refusal::new(BppCommandId::InitialiseSecureChannel, reason);
-                Err(Failed {
+                Err(Box::new(Failed {
                     transaction: self.transaction,
                     refusal,
-                })
+                }))
             }
         }
     }
@@ -172,7 +176,7 @@ impl Prepared {
 
 impl Receiver {
     /// Takes the next command. The first that is not what it should be ends the session.
-    pub(super) fn take(self, host: &mut dyn Host, command: &[u8]) -> Result<Taken, Failed> {
+    pub(super) fn take(self, host: &mut dyn Host, command: &[u8]) -> Result<Taken, Box<Failed>> {
         let Self {
             transaction,
             mut opener,
@@ -181,23 +185,23 @@ impl Receiver {
         } = self;
         let iccid = phase.iccid();
         match phase.advance(host, &mut opener, &mut remaining, command) {
-            Ok(Next::Phase(phase)) => Ok(Taken::More(Self {
+            Ok(Next::Phase(phase)) => Ok(Taken::More(Box::new(Self {
                 transaction,
                 opener,
                 remaining,
                 phase,
-            })),
-            Ok(Next::Complete { described, package }) => Ok(Taken::Complete(Received {
+            }))),
+            Ok(Next::Complete { described, package }) => Ok(Taken::Complete(Box::new(Received {
                 transaction,
                 isdp_aid: described.isdp.aid,
                 dp_proprietary_data: described.isdp.dp_proprietary_data,
                 metadata: *described.metadata,
                 package,
-            })),
-            Err(refusal) => Err(Failed {
+            }))),
+            Err(refusal) => Err(Box::new(Failed {
                 transaction,
                 refusal: refusal.about(iccid),
-            }),
+            })),
         }
     }
 

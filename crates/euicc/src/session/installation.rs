@@ -21,16 +21,16 @@ pub(super) struct Installed {
 
 impl Received {
     /// Checks the package and stores the profile with its result and notifications, all of it or nothing.
-    pub(super) fn install(self, host: &mut dyn Host) -> Result<Installed, Failed> {
+    pub(super) fn install(self, host: &mut dyn Host) -> Result<Installed, Box<Failed>> {
         let iccid = self.metadata.iccid;
         let refused = |refusal: Refusal| refusal.about(Some(iccid));
         let report = match self.check(host) {
             Ok(report) => report,
             Err(refusal) => {
-                return Err(Failed {
+                return Err(Box::new(Failed {
                     refusal: refused(refusal),
                     transaction: self.transaction,
-                });
+                }));
             }
         };
         let transaction = self.transaction;
@@ -55,10 +55,10 @@ impl Received {
             });
         let Ok((result, notifications)) = signed else {
             let refusal = refused(loading(ErrorReason::InstallFailedDueToUnknownError));
-            return Err(Failed {
+            return Err(Box::new(Failed {
                 transaction,
                 refusal,
-            });
+            }));
         };
         let downloaded = Downloaded {
             iccid,
@@ -67,6 +67,7 @@ impl Received {
         };
         let stored = host.install(NewProfile {
             isdp_aid: self.isdp_aid,
+            ci_key_id: transaction.ci_key_id.clone(),
             metadata: self.metadata,
             dp_proprietary_data: self.dp_proprietary_data,
             origin: downloaded.clone(),
@@ -84,10 +85,10 @@ impl Received {
                     }
                     InstallError::Storage => ErrorReason::InstallFailedDueToUnknownError,
                 };
-                Err(Failed {
+                Err(Box::new(Failed {
                     transaction,
                     refusal: refused(loading(reason)),
-                })
+                }))
             }
         }
     }

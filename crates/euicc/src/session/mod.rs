@@ -30,9 +30,9 @@ use rsp::sgp22::{
     AuthenticateErrorCode, AuthenticateResponseError, AuthenticateServerRequest,
     AuthenticateServerResponse, CancelSessionReason, CancelSessionRequest, CancelSessionResponse,
     CancelSessionResponseError, Certificate, DownloadErrorCode, DpProprietaryData, EuiccInfo2,
-    OctetTo16, OtherSignedNotification, PrepareDownloadRequest, PrepareDownloadResponse,
-    PrepareDownloadResponseError, ProfileInstallationResult, ProfilePolicyAuthorisationRule,
-    StoreMetadataRequest,
+    KeyIdentifier, OctetTo16, OtherSignedNotification, PrepareDownloadRequest,
+    PrepareDownloadResponse, PrepareDownloadResponseError, ProfileInstallationResult,
+    ProfilePolicyAuthorisationRule, StoreMetadataRequest,
 };
 use zeroize::Zeroizing;
 
@@ -108,6 +108,8 @@ pub(crate) struct Identity {
 pub(crate) struct NewProfile {
     /// From [`Host::allocate_isdp_aid`].
     pub(crate) isdp_aid: OctetTo16,
+    /// The CI under which the session was held; the Profile's later notifications are signed under it too.
+    pub(crate) ci_key_id: KeyIdentifier,
     /// As the SM-DP+ sent it.
     pub(crate) metadata: StoreMetadataRequest,
     /// Of ConfigureISDP.
@@ -285,7 +287,9 @@ impl Session {
     /// The first command that is not what it should be ends the session with an error result, and nothing is installed.
     pub(crate) fn load_bpp(&mut self, host: &mut dyn Host, command: &[u8]) -> BppOutcome {
         let taken = match mem::take(&mut self.state) {
-            State::Prepared(prepared) => prepared.initialise(host, command).map(Taken::More),
+            State::Prepared(prepared) => prepared
+                .initialise(host, command)
+                .map(|receiver| Taken::More(Box::new(receiver))),
             State::Receiving(receiver) => receiver.take(host, command),
             other => {
                 self.state = other;
@@ -294,7 +298,7 @@ impl Session {
         };
         let finished = match taken {
             Ok(Taken::More(receiver)) => {
-                self.state = State::Receiving(Box::new(receiver));
+                self.state = State::Receiving(receiver);
                 return BppOutcome::Continue;
             }
             Ok(Taken::Complete(received)) => received.install(host),

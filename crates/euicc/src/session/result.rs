@@ -5,7 +5,7 @@ use rsp::der::{Encoded, Octets, Oid};
 use rsp::ids::{Iccid, TransactionId};
 use rsp::sgp22::{
     BppCommandId, CancelSessionReason, CancelSessionResponseOk, ErrorReason, ErrorResult,
-    EuiccCancelSessionSigned, FinalResult, NotificationEvent, NotificationMetadata,
+    EuiccCancelSessionSigned, FinalResult, KeyIdentifier, NotificationEvent, NotificationMetadata,
     OtherSignedNotification, ProfileInstallationResult, ProfileInstallationResultData, Signature,
 };
 
@@ -19,7 +19,9 @@ pub(super) struct Transaction {
     pub(super) smdp_oid: Oid,
     /// As the server signed it; results are notified to it.
     pub(super) server_address: String,
-    /// Of the CI that the server chose.
+    /// The CI that the server chose, by its SubjectKeyIdentifier.
+    pub(super) ci_key_id: KeyIdentifier,
+    /// Of that CI.
     pub(super) identity: Identity,
 }
 

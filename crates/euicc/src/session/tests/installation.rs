@@ -106,6 +106,7 @@ fn a_profile_is_installed_on_both_curves() {
         assert_eq!(*installed.package, order.package);
         assert_eq!(installed.metadata.to_der(), order.metadata);
         assert_eq!(installed.isdp_aid, success.aid);
+        assert_eq!(&**installed.ci_key_id, ci_key_id(curve));
         assert_eq!(installed.result, result);
         assert_eq!(
             installed

@@ -180,6 +180,7 @@ fn transaction(host: &TestHost, id: &TransactionId) -> Transaction {
         id: id.clone(),
         smdp_oid: oid("2.999.10"),
         server_address: ADDRESS.to_owned(),
+        ci_key_id: KeyIdentifier(ci_key_id("NIST").into()),
         identity: host.identity(&ci_key_id("NIST")).unwrap(),
     }
 }
