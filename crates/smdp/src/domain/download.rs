@@ -1,0 +1,697 @@
+//! Common mutual authentication and download of a profile: ES9+ (SGP.22 v2.5 sections 3.0.1,
+//! 3.1.3 and 5.6).
+
+use std::sync::Arc;
+
+use ::store::{ReadTx, Tx};
+use jiff::Timestamp;
+use pki::{Role, Signer, VerifiedEuicc};
+use rsp::der::{Element, Encoded, Octets};
+use rsp::ids::{EidOctets, TransactionId};
+use rsp::sgp22::{
+    AuthenticateClientOk, AuthenticateClientRequest, AuthenticateResponseOk,
+    AuthenticateServerResponse, CancelSessionReason, CancelSessionRequestEs9,
+    CancelSessionResponse, CancelSessionResponseOk, CcRequiredFlag, Certificate, CtxParams1,
+    EuiccInfo1, EuiccInfo2, GetBoundProfilePackageOk, GetBoundProfilePackageRequest,
+    InitiateAuthenticationOkEs9, InitiateAuthenticationRequest, KeyIdentifier, OneTimePublicKey,
+    PrepareDownloadResponse, PrepareDownloadResponseOk, ServerSigned1, Signature, SmdpSigned2,
+    StoreMetadataRequest,
+};
+
+use super::eligibility;
+use super::euicc::{is_signed, signature_object};
+use super::inventory::metadata_of;
+use super::orders::order_of;
+use super::profile::{ProfileEvent, ProfileState};
+use super::progress::{self, Progress, ProgressPoint};
+use super::server::{Core, advance, after, unix_time};
+use super::session::{Authenticated, Phase, Session};
+use super::status::{Error, Fault, Refusal};
+use super::text::ConfirmationHash;
+use crate::config::{Rebinding, ServerIdentity};
+use crate::protection::{
+    Binding, Fresh, ProtectionError, bind_package, is_one_time_key, personalise,
+};
+use crate::store;
+use crate::store::orders::OrderRow;
+use crate::store::profiles::ProfileRow;
+
+/// The device's side of the server: the steps of one download, in their order.
+///
+/// A refusal ends the session, so that nothing can be tried twice in it; a [`Fault`] does not.
+#[derive(Clone)]
+pub struct Downloads {
+    core: Arc<Core>,
+}
+
+impl Downloads {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// ES9+.InitiateAuthentication: begins a session and authenticates this server.
+    pub fn initiate_authentication(
+        &self,
+        request: &InitiateAuthenticationRequest,
+    ) -> Result<InitiateAuthenticationOkEs9, Error> {
+        let core = &self.core;
+        let now = core.now();
+        if !request
+            .smdp_address
+            .eq_ignore_ascii_case(&core.config.address)
+        {
+            return self.refuse(None, Refusal::AddressNotOurs);
+        }
+        let chosen = self.choose_ci(&request.euicc_info1, now);
+        let (identity, ci_key_id) = match chosen {
+            Ok(chosen) => chosen,
+            Err(refusal) => return self.refuse(None, refusal),
+        };
+        let transaction_id = TransactionId::new(&core.random_octets::<16>())
+            .map_err(|_| Fault::Corrupt("random transaction id"))?;
+        let server_challenge = core.random_octets();
+        let server_signed1 = Encoded::new(ServerSigned1 {
+            transaction_id: transaction_id.clone(),
+            euicc_challenge: request.euicc_challenge,
+            server_address: core.config.address.clone(),
+            server_challenge,
+            extensions: Default::default(),
+        });
+        let server_signature1 = sign(&*identity.auth_signer, &[server_signed1.bytes()])?;
+        let server_certificate = carried(&identity.auth_certificate)?;
+        let session = Session {
+            identity,
+            ci_key_id: ci_key_id.to_vec(),
+            server_challenge,
+            phase: Phase::Initiated,
+            expires_at: after(now, core.config.limits.session_initiated_max),
+        };
+        core.sessions.begin(transaction_id.clone(), session, now)?;
+        core.counters.sessions_begun.add();
+        Ok(InitiateAuthenticationOkEs9 {
+            transaction_id,
+            server_signed1,
+            server_signature1,
+            euicc_ci_pk_id_to_be_used: ci_key_id,
+            server_certificate,
+            extensions: Default::default(),
+        })
+    }
+
+    /// ES9+.AuthenticateClient: authenticates the eUICC and finds the profile that waits for it.
+    pub fn authenticate_client(
+        &self,
+        request: &AuthenticateClientRequest,
+    ) -> Result<AuthenticateClientOk, Error> {
+        let id = &request.transaction_id;
+        let now = self.core.now();
+        let initiated = self.core.sessions.get(id, now);
+        let Some(session) = initiated.filter(|s| matches!(s.phase, Phase::Initiated)) else {
+            // A session at another step goes on: whoever repeats a request must not end it.
+            return self.refuse(None, Refusal::TransactionUnknown);
+        };
+        let response = match &request.authenticate_server_response {
+            AuthenticateServerResponse::AuthenticateResponseOk(response) => response,
+            AuthenticateServerResponse::AuthenticateResponseError(error) => {
+                tracing::info!(transaction = %id, code = %error.authenticate_error_code, "eUICC refused this server");
+                return self.refuse(Some(id), Refusal::EuiccError);
+            }
+            AuthenticateServerResponse::CompactAuthenticateResponseOk(_)
+            | AuthenticateServerResponse::Unknown(_) => {
+                return self.refuse(Some(id), Refusal::ElementMalformed);
+            }
+        };
+        let euicc = match self.check_euicc(id, &session, response) {
+            Ok(euicc) => euicc,
+            Err(refusal) => return self.refuse(Some(id), refusal),
+        };
+        let CtxParams1::CtxParamsForCommonAuthentication(context) =
+            &response.euicc_signed1.ctx_params1
+        else {
+            return self.refuse(Some(id), Refusal::ElementMalformed);
+        };
+
+        let chosen = {
+            let core = Arc::clone(&self.core);
+            let eid = euicc.eid_digits.clone();
+            let matching_id = context.matching_id.clone().unwrap_or_default();
+            let euicc_info2 = response.euicc_signed1.euicc_info2.clone();
+            self.core
+                .write(move |tx| choose(&core, tx, &eid, &matching_id, &euicc_info2, now))?
+        };
+        let Chosen {
+            profile,
+            order,
+            metadata,
+        } = match chosen {
+            Ok(chosen) => chosen,
+            Err(refusal) => return self.refuse(Some(id), refusal),
+        };
+
+        let identity = &session.identity;
+        let curve = identity.pb_signer.public_key().curve();
+        let bound_otpk = order
+            .bound_otpk
+            .filter(|point| is_one_time_key(curve, point));
+        let smdp_signed2 = Encoded::new(SmdpSigned2 {
+            transaction_id: id.clone(),
+            cc_required_flag: CcRequiredFlag(order.confirmation_hash.is_some()),
+            bpp_euicc_otpk: bound_otpk.map(|point| OneTimePublicKey(Octets(point))),
+            extensions: Default::default(),
+        });
+        let euicc_signature1 = signature_object(&response.euicc_signature1);
+        let smdp_signature2 = sign(
+            &*identity.pb_signer,
+            &[smdp_signed2.bytes(), &euicc_signature1],
+        )?;
+        let authenticated = Authenticated {
+            eid: EidOctets(euicc.eid),
+            euicc_key: euicc.public_key,
+            iccid: profile.iccid,
+            order_id: order.id,
+            smdp_signature2: signature_object(&smdp_signature2),
+        };
+        let expires_at = after(now, self.core.config.limits.session_authenticated_max);
+        if !self
+            .core
+            .sessions
+            .authenticate(id, authenticated, expires_at)
+        {
+            return self.refuse(None, Refusal::TransactionUnknown);
+        }
+        Ok(AuthenticateClientOk {
+            transaction_id: id.clone(),
+            profile_meta_data: metadata,
+            smdp_signed2,
+            smdp_signature2,
+            smdp_certificate: carried(&identity.pb_certificate)?,
+            extensions: Default::default(),
+        })
+    }
+
+    /// ES9+.GetBoundProfilePackage: binds the profile to the one-time key of the eUICC.
+    ///
+    /// That the package was delivered is in the database before it is returned.
+    pub fn get_bound_profile_package(
+        &self,
+        request: &GetBoundProfilePackageRequest,
+    ) -> Result<GetBoundProfilePackageOk, Error> {
+        let id = &request.transaction_id;
+        let now = self.core.now();
+        let Some((session, authenticated)) = self.authenticated(id, now) else {
+            return self.refuse(None, Refusal::TransactionUnknown);
+        };
+        let response = match &request.prepare_download_response {
+            PrepareDownloadResponse::DownloadResponseOk(response) => response,
+            PrepareDownloadResponse::DownloadResponseError(error) => {
+                tracing::info!(transaction = %id, code = %error.download_error_code, "eUICC refused the download");
+                return self.refuse(Some(id), Refusal::EuiccError);
+            }
+            PrepareDownloadResponse::CompactDownloadResponseOk(_)
+            | PrepareDownloadResponse::Unknown(_) => {
+                return self.refuse(Some(id), Refusal::ElementMalformed);
+            }
+        };
+        if let Err(refusal) = check_preparation(id, &session, &authenticated, response) {
+            return self.refuse(Some(id), refusal);
+        }
+
+        let delivery = Delivery {
+            transaction_id: id.clone(),
+            authenticated: Arc::clone(&authenticated),
+            euicc_otpk: response.euicc_signed2.euicc_otpk.to_vec(),
+            hash_cc: response.euicc_signed2.hash_cc.as_ref().map(|hash| hash.0),
+            now,
+        };
+        let delivered = {
+            let core = Arc::clone(&self.core);
+            let delivery = delivery.clone();
+            self.core.write(move |tx| deliver(&core, tx, &delivery))?
+        };
+        let profile = match delivered {
+            Ok(profile) => profile,
+            Err(refusal) => return self.refuse(Some(id), refusal),
+        };
+        let package = self
+            .core
+            .read(|tx| Ok(store::profiles::package(tx, profile.package_id)?))?;
+        let package = personalise(&package, profile.iccid)
+            .map_err(|source| Fault::Protection(ProtectionError::Personalisation(source)))?;
+        let curve = session.identity.pb_signer.public_key().curve();
+        let profile_keys = self.core.config.profile_keys;
+        let fresh = self
+            .core
+            .random(|rng| Fresh::draw(curve, profile_keys, rng))
+            .map_err(Fault::Protection)?;
+        let bound_profile_package = bind_package(
+            &Binding {
+                transaction_id: id,
+                eid: &authenticated.eid.0,
+                euicc_otpk: &delivery.euicc_otpk,
+                pb_signer: &*session.identity.pb_signer,
+                smdp_oid: &self.core.config.oid,
+                metadata: &profile.metadata,
+                package: &package,
+            },
+            fresh,
+        )
+        .map_err(Fault::Protection)?;
+        self.core.counters.packages_bound.add();
+        Ok(GetBoundProfilePackageOk {
+            transaction_id: id.clone(),
+            bound_profile_package,
+            extensions: Default::default(),
+        })
+    }
+
+    /// ES9+.CancelSession: the eUICC, signed, does not want to go on.
+    pub fn cancel_session(&self, request: &CancelSessionRequestEs9) -> Result<(), Error> {
+        let id = &request.transaction_id;
+        let now = self.core.now();
+        let Some((_, authenticated)) = self.authenticated(id, now) else {
+            return self.refuse(None, Refusal::TransactionUnknown);
+        };
+        let response = match &request.cancel_session_response {
+            CancelSessionResponse::CancelSessionResponseOk(response) => response,
+            CancelSessionResponse::CancelSessionResponseError(code) => {
+                // Unsigned, so it changes nothing but that this session is over.
+                tracing::info!(transaction = %id, %code, "eUICC could not cancel");
+                self.core.sessions.end(id);
+                return Ok(());
+            }
+            CancelSessionResponse::CompactCancelSessionResponseOk(_)
+            | CancelSessionResponse::Unknown(_) => {
+                return self.refuse(None, Refusal::ElementMalformed);
+            }
+        };
+        if let Err(refusal) = self.check_cancellation(id, &authenticated, response) {
+            // Only the eUICC may end its session this way, so a forged request leaves it as it is.
+            return self.refuse(None, refusal);
+        }
+        let core = Arc::clone(&self.core);
+        let reason = response.euicc_cancel_session_signed.reason;
+        let signed = request.cancel_session_response.to_der();
+        self.core
+            .write(move |tx| cancel(&core, tx, &authenticated, reason, &signed, now))?;
+        self.core.sessions.end(id);
+        tracing::info!(transaction = %id, %reason, "session cancelled by the eUICC");
+        Ok(())
+    }
+
+    /// The certificates to use, and the CI under which the eUICC shall show its own: its first
+    /// choice that is trusted here, with a certificate of ours that it can verify; under the same
+    /// CI if there is one.
+    fn choose_ci(
+        &self,
+        euicc: &EuiccInfo1,
+        now: Timestamp,
+    ) -> Result<(Arc<ServerIdentity>, KeyIdentifier), Refusal> {
+        let [major, ..] = euicc.svn.0;
+        if !SVN_MAJORS.contains(&major) {
+            return Err(Refusal::SvnNotSupported);
+        }
+        let trust = self.core.trust();
+        let mut for_signing = euicc
+            .euicc_ci_pk_id_list_for_signing
+            .iter()
+            .filter(|id| trust.ci_by_key_id(id).is_some())
+            .peekable();
+        let Some(&first) = for_signing.peek() else {
+            return Err(Refusal::NoCommonCi);
+        };
+        let now = Some(unix_time(now));
+        let is_usable = |server: &Arc<ServerIdentity>| {
+            let known = &euicc.euicc_ci_pk_id_list_for_verification;
+            known.iter().any(|id| ***id == *server.ci_key_id())
+                && trust
+                    .verify_server(&server.auth_certificate, Role::SmDpAuth, now)
+                    .is_ok()
+                && trust
+                    .verify_server(&server.pb_certificate, Role::SmDpPb, now)
+                    .is_ok()
+        };
+        let usable: Vec<_> = self
+            .core
+            .servers
+            .iter()
+            .filter(|server| is_usable(server))
+            .collect();
+        for id in for_signing {
+            let of_ci = usable.iter().find(|server| *server.ci_key_id() == ***id);
+            if let Some(server) = of_ci {
+                return Ok((Arc::clone(server), id.clone()));
+            }
+        }
+        let server = usable.first().ok_or(Refusal::NoCertificateForEuicc)?;
+        Ok((Arc::clone(server), first.clone()))
+    }
+
+    /// Whether the eUICC is who it says, in this session.
+    fn check_euicc(
+        &self,
+        id: &TransactionId,
+        session: &Session,
+        response: &AuthenticateResponseOk,
+    ) -> Result<VerifiedEuicc, Refusal> {
+        let signed = &response.euicc_signed1;
+        if signed.transaction_id != *id {
+            return Err(Refusal::TransactionUnknown);
+        }
+        let euicc = self
+            .core
+            .verify_chain(&response.euicc_certificate, &response.eum_certificate)?;
+        if euicc.ci_key_id != session.ci_key_id {
+            return Err(Refusal::CiUnknown);
+        }
+        let is_signed = is_signed(
+            &euicc.public_key,
+            &[signed.bytes()],
+            &response.euicc_signature1,
+        );
+        if !is_signed || signed.server_challenge != session.server_challenge {
+            return Err(Refusal::EuiccSignatureInvalid);
+        }
+        if !signed
+            .server_address
+            .eq_ignore_ascii_case(&self.core.config.address)
+        {
+            return Err(Refusal::AddressNotOurs);
+        }
+        Ok(euicc)
+    }
+
+    fn check_cancellation(
+        &self,
+        id: &TransactionId,
+        authenticated: &Authenticated,
+        response: &CancelSessionResponseOk,
+    ) -> Result<(), Refusal> {
+        let signed = &response.euicc_cancel_session_signed;
+        let signature = &response.euicc_cancel_session_signature;
+        if !is_signed(&authenticated.euicc_key, &[signed.bytes()], signature) {
+            return Err(Refusal::EuiccSignatureInvalid);
+        }
+        if signed.transaction_id != *id {
+            return Err(Refusal::TransactionUnknown);
+        }
+        if signed.smdp_oid != self.core.config.oid {
+            return Err(Refusal::OidNotOurs);
+        }
+        Ok(())
+    }
+
+    fn authenticated(
+        &self,
+        id: &TransactionId,
+        now: Timestamp,
+    ) -> Option<(Session, Arc<Authenticated>)> {
+        let session = self.core.sessions.get(id, now)?;
+        let authenticated = Arc::clone(session.phase.authenticated()?);
+        Some((session, authenticated))
+    }
+
+    /// Refuses, and ends the session if one is named.
+    fn refuse<T>(&self, session: Option<&TransactionId>, refusal: Refusal) -> Result<T, Error> {
+        if let Some(id) = session {
+            self.core.sessions.end(id);
+        }
+        self.core.counters.refused.add();
+        tracing::info!(status = %refusal.status(), %refusal, "download refused");
+        Err(refusal.into())
+    }
+}
+
+/// Major versions of SGP.22 whose eUICCs are served; version 3 ones work as version 2.
+const SVN_MAJORS: [u8; 2] = [2, 3];
+
+struct Chosen {
+    profile: ProfileRow,
+    order: OrderRow,
+    metadata: StoreMetadataRequest,
+}
+
+/// Finds the order that an authenticated eUICC may download, and counts the attempt. A refusal
+/// inside `Ok` is committed: what it changes (counts, states, messages to the operator) stays.
+fn choose(
+    core: &Core,
+    tx: &Tx<'_>,
+    eid: &str,
+    matching_id: &str,
+    euicc_info2: &EuiccInfo2,
+    now: Timestamp,
+) -> Result<Result<Chosen, Refusal>, Error> {
+    let found = match matching_id.is_empty() {
+        true => store::orders::open_default(tx, eid)?,
+        false => store::orders::open_by_matching_id(tx, matching_id)?,
+    };
+    let Some(mut order) = found else {
+        return Ok(Err(Refusal::MatchingIdRefused));
+    };
+    if order.eid.as_deref().is_some_and(|linked| linked != eid) {
+        return Ok(Err(Refusal::EidMismatch));
+    }
+    let mut profile = profile_of(tx, &order)?;
+    if !matches!(
+        profile.state,
+        ProfileState::Released | ProfileState::Downloaded
+    ) {
+        return Ok(Err(Refusal::ProfileNotReleased));
+    }
+    if order.expires_at.is_some_and(|end| end <= now) {
+        return Ok(Err(Refusal::OrderExpired));
+    }
+    let metadata = metadata_of(&profile)?.into_value();
+    let memory = store::profiles::package_memory(tx, profile.package_id)?;
+    let checked = if order.attempts >= core.config.limits.download_attempts_max {
+        advance(tx, &mut profile, ProfileEvent::Fail, &euicc_actor(eid), now)?;
+        Err(Refusal::TooManyDownloadAttempts)
+    } else {
+        // Every attempt counts, so an eUICC that cannot take the profile cannot ask for ever.
+        order.attempts += 1;
+        store::orders::update(tx, &order)?;
+        eligibility::check(euicc_info2, &metadata, memory)
+    };
+    let progress = Progress {
+        point: ProgressPoint::EligibilityAndRetryLimit,
+        refused: checked.err(),
+        eid: Some(eid),
+        result: None,
+    };
+    progress::note(core, tx, &profile, &order, &progress, now)?;
+    Ok(checked.map(|()| Chosen {
+        profile,
+        order,
+        metadata,
+    }))
+}
+
+/// Whether the eUICC agreed to this download, in this session.
+fn check_preparation(
+    id: &TransactionId,
+    session: &Session,
+    authenticated: &Authenticated,
+    response: &PrepareDownloadResponseOk,
+) -> Result<(), Refusal> {
+    let signed = &response.euicc_signed2;
+    let parts = [signed.bytes(), &authenticated.smdp_signature2];
+    if !is_signed(&authenticated.euicc_key, &parts, &response.euicc_signature2) {
+        return Err(Refusal::EuiccSignatureInvalid);
+    }
+    if signed.transaction_id != *id {
+        return Err(Refusal::TransactionUnknown);
+    }
+    let curve = session.identity.pb_signer.public_key().curve();
+    if !is_one_time_key(curve, &signed.euicc_otpk) {
+        return Err(Refusal::ElementMalformed);
+    }
+    Ok(())
+}
+
+/// A package about to be delivered.
+#[derive(Clone)]
+struct Delivery {
+    transaction_id: TransactionId,
+    authenticated: Arc<Authenticated>,
+    euicc_otpk: Vec<u8>,
+    hash_cc: Option<[u8; 32]>,
+    now: Timestamp,
+}
+
+/// Decides whether the package may be delivered, and notes that it is. A refusal inside `Ok` is
+/// committed.
+fn deliver(
+    core: &Core,
+    tx: &Tx<'_>,
+    delivery: &Delivery,
+) -> Result<Result<ProfileRow, Refusal>, Error> {
+    let Delivery {
+        transaction_id,
+        authenticated,
+        euicc_otpk,
+        hash_cc,
+        now,
+    } = delivery;
+    let eid = authenticated.eid.to_string();
+    let Some((mut profile, mut order)) = current(tx, authenticated)? else {
+        return Ok(Err(Refusal::ProfileNotReleased));
+    };
+    if order.eid.as_ref().is_some_and(|linked| *linked != eid) {
+        return Ok(Err(Refusal::EidMismatch));
+    }
+    if order.expires_at.is_some_and(|end| end <= *now) {
+        return Ok(Err(Refusal::OrderExpired));
+    }
+    if let Err(refusal) = check_code(core, &mut order, hash_cc.as_ref(), transaction_id) {
+        store::orders::update(tx, &order)?;
+        if refusal == Refusal::ConfirmationCodeRetriesExceeded {
+            advance(
+                tx,
+                &mut profile,
+                ProfileEvent::Fail,
+                &euicc_actor(&eid),
+                *now,
+            )?;
+        }
+        let progress = Progress {
+            point: ProgressPoint::ConfirmationFailure,
+            refused: Some(refusal),
+            eid: Some(&eid),
+            result: None,
+        };
+        progress::note(core, tx, &profile, &order, &progress, *now)?;
+        return Ok(Err(refusal));
+    }
+    let is_other_key = order
+        .bound_otpk
+        .as_ref()
+        .is_some_and(|bound| bound != euicc_otpk);
+    if is_other_key && core.config.rebinding == Rebinding::SameKeyOnly {
+        return Ok(Err(Refusal::RebindingRefused));
+    }
+    order.bound_otpk = Some(euicc_otpk.clone());
+    order.eid = Some(eid.clone());
+    store::orders::update(tx, &order)?;
+    let euicc_key = authenticated.euicc_key.spki_der();
+    store::downloads::insert(
+        tx,
+        transaction_id,
+        order.id,
+        &profile.iccid,
+        &eid,
+        euicc_key,
+        *now,
+    )?;
+    advance(
+        tx,
+        &mut profile,
+        ProfileEvent::Deliver,
+        &euicc_actor(&eid),
+        *now,
+    )?;
+    let progress = Progress {
+        point: ProgressPoint::BppDownload,
+        refused: None,
+        eid: Some(&eid),
+        result: None,
+    };
+    progress::note(core, tx, &profile, &order, &progress, *now)?;
+    Ok(Ok(profile))
+}
+
+/// Checks the confirmation code and counts a wrong one.
+fn check_code(
+    core: &Core,
+    order: &mut OrderRow,
+    hash_cc: Option<&[u8; 32]>,
+    transaction_id: &TransactionId,
+) -> Result<(), Refusal> {
+    let Some(stored) = order.confirmation_hash.map(ConfirmationHash) else {
+        return Ok(());
+    };
+    let Some(hash_cc) = hash_cc else {
+        return Err(Refusal::ConfirmationCodeMissing);
+    };
+    if stored.matches(hash_cc, transaction_id) {
+        return Ok(());
+    }
+    order.confirmation_failures += 1;
+    match order.confirmation_failures < core.config.limits.confirmation_attempts_max {
+        true => Err(Refusal::ConfirmationCodeWrong),
+        false => Err(Refusal::ConfirmationCodeRetriesExceeded),
+    }
+}
+
+/// What a cancellation means for the order (SGP.22 v2.5 section 3.0.2): postponing keeps it, any
+/// other reason ends it.
+fn cancel(
+    core: &Core,
+    tx: &Tx<'_>,
+    authenticated: &Authenticated,
+    reason: CancelSessionReason,
+    signed: &[u8],
+    now: Timestamp,
+) -> Result<(), Error> {
+    if matches!(
+        reason,
+        CancelSessionReason::Postponed | CancelSessionReason::Timeout
+    ) {
+        return Ok(());
+    }
+    let eid = authenticated.eid.to_string();
+    let Some((mut profile, order)) = current(tx, authenticated)? else {
+        return Ok(());
+    };
+    advance(
+        tx,
+        &mut profile,
+        ProfileEvent::Fail,
+        &euicc_actor(&eid),
+        now,
+    )?;
+    let progress = Progress {
+        point: ProgressPoint::BppInstallation,
+        refused: Some(Refusal::EuiccError),
+        eid: Some(&eid),
+        result: Some(signed),
+    };
+    progress::note(core, tx, &profile, &order, &progress, now)
+}
+
+/// Profile and order of a session, if that order is still under way.
+fn current(
+    tx: &ReadTx<'_>,
+    authenticated: &Authenticated,
+) -> Result<Option<(ProfileRow, OrderRow)>, Error> {
+    let found = store::profiles::by_iccid(tx, &authenticated.iccid)?;
+    let profile = found.filter(|profile| {
+        profile.order_id == Some(authenticated.order_id)
+            && matches!(
+                profile.state,
+                ProfileState::Released | ProfileState::Downloaded
+            )
+    });
+    profile
+        .map(|profile| order_of(tx, &profile).map(|order| (profile, order)))
+        .transpose()
+}
+
+fn profile_of(tx: &ReadTx<'_>, order: &OrderRow) -> Result<ProfileRow, Error> {
+    store::profiles::by_iccid(tx, &order.iccid)?
+        .filter(|profile| profile.order_id == Some(order.id))
+        .ok_or_else(|| Fault::Corrupt("order without its profile").into())
+}
+
+/// How an eUICC is named in the history.
+pub(super) fn euicc_actor(eid: &str) -> String {
+    format!("eUICC {eid}")
+}
+
+fn sign(signer: &dyn Signer, parts: &[&[u8]]) -> Result<Signature, Error> {
+    let signature = signer.sign_parts(parts)?;
+    Ok(Signature(Octets(signature.as_bytes().to_vec())))
+}
+
+fn carried(certificate: &pki::Certificate) -> Result<Certificate, Error> {
+    Certificate::from_der_bytes(certificate.der().to_vec())
+        .map_err(|_| Fault::Corrupt("certificate").into())
+}
