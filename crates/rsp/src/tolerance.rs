@@ -1,7 +1,7 @@
 //! Deviations from the modules that deployed devices are known to send: each one accepted
 //! here and nowhere else. Emitting is always by the module.
 
-use crate::der::{Element, Error, Limits, Tag, Tlv, Value};
+use crate::der::{Element, Error, ErrorKind, Limits, Tag, Tlv, Value};
 use crate::sgp22::{ProfileInfo, ProfileInfoListResponse};
 use crate::sgp32::{
     EuiccPackageErrorSigned, EuiccPackageErrorUnsigned, EuiccPackageResult,
@@ -38,20 +38,27 @@ pub(crate) fn euicc_package_result(
     })
 }
 
-/// BF52 responses without the arm tag A0.
+/// BF52 responses without the arm tag A0, or with SEQUENCE written for it.
 pub(crate) fn ipa_euicc_data_response(
     tlv: Tlv<'_>,
     is_arm: fn(Tag) -> bool,
 ) -> Option<Result<IpaEuiccDataResponse, Error>> {
     arm_without_its_tag(tlv, is_arm, |tlv| {
-        IpaEuiccData::decode_content(tlv).map(IpaEuiccDataResponse::IpaEuiccData)
+        let tlv = sequence_kept_inside(tlv).unwrap_or(tlv);
+        let data = IpaEuiccData::decode_content(tlv)?;
+        // Every member is optional, so anything at all would do; it takes one that is known.
+        let unknown: usize = data.extensions.iter().map(|e| e.bytes().len()).sum();
+        if unknown == tlv.content().len() {
+            return Err(Error::new(ErrorKind::Missing));
+        }
+        Ok(IpaEuiccDataResponse::IpaEuiccData(data))
     })
 }
 
 /// A CHOICE under AUTOMATIC TAGS whose arm tag was left out (seen for BF51 results, BF2D and
 /// BF52): the members of an arm stand directly in the CHOICE's own tag.
 ///
-/// Returns `None` when the content is exactly one known arm.
+/// Returns `None` when the content is exactly one known arm, or one that a newer version added.
 pub(crate) fn arm_without_its_tag<C>(
     tlv: Tlv<'_>,
     is_arm: fn(Tag) -> bool,
@@ -59,10 +66,14 @@ pub(crate) fn arm_without_its_tag<C>(
 ) -> Option<Result<C, Error>> {
     let mut reader = tlv.open().ok()?;
     let first = reader.next().ok()??;
-    if is_arm(first.tag()) && reader.is_empty() {
+    let stands_alone = reader.is_empty();
+    if is_arm(first.tag()) && stands_alone {
         return None;
     }
-    Some(decode(tlv))
+    match decode(tlv) {
+        Err(_) if stands_alone && first.tag() != Tag::SEQUENCE => None,
+        outcome => Some(outcome),
+    }
 }
 
 /// BF2D responses without the arm tag A0.
