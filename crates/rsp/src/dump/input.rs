@@ -11,7 +11,9 @@ use super::DumpError;
 /// When there is nothing.
 pub fn parse_input(input: &[u8]) -> Result<Vec<u8>, DumpError> {
     let octets = match std::str::from_utf8(input) {
-        Ok(text) => hexadecimal(text).or_else(|| base64(text)).unwrap_or_else(|| input.to_vec()),
+        Ok(text) => hexadecimal(text)
+            .or_else(|| base64(text))
+            .unwrap_or_else(|| input.to_vec()),
         Err(_) => input.to_vec(),
     };
     if octets.is_empty() {
@@ -22,14 +24,24 @@ pub fn parse_input(input: &[u8]) -> Result<Vec<u8>, DumpError> {
 
 fn hexadecimal(text: &str) -> Option<Vec<u8>> {
     let mut digits = Vec::with_capacity(text.len());
-    for word in text.split(|letter: char| letter.is_ascii_whitespace() || matches!(letter, ':' | ',' | '-')) {
-        let word = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")).unwrap_or(word);
+    for word in
+        text.split(|letter: char| letter.is_ascii_whitespace() || matches!(letter, ':' | ',' | '-'))
+    {
+        let word = word
+            .strip_prefix("0x")
+            .or_else(|| word.strip_prefix("0X"))
+            .unwrap_or(word);
         for letter in word.chars() {
             digits.push(letter.to_digit(16)? as u8);
         }
     }
     digits.len().is_multiple_of(2).then_some(())?;
-    Some(digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |octet, digit| (octet << 4) | digit)).collect())
+    Some(
+        digits
+            .chunks_exact(2)
+            .map(|pair| pair.iter().fold(0, |octet, digit| (octet << 4) | digit))
+            .collect(),
+    )
 }
 
 fn base64(text: &str) -> Option<Vec<u8>> {
@@ -65,8 +77,9 @@ fn base64(text: &str) -> Option<Vec<u8>> {
             }
         }
     }
-    let is_whole =
-        symbols % 4 != 1 && held == 0 && (padding == 0 || (symbols + padding).is_multiple_of(4) && padding <= 2);
+    let is_whole = symbols % 4 != 1
+        && held == 0
+        && (padding == 0 || (symbols + padding).is_multiple_of(4) && padding <= 2);
     is_whole.then_some(octets)
 }
 
@@ -86,7 +99,9 @@ pub(super) fn store_data(bytes: &[u8]) -> Option<StoreData> {
     let mut blocks = 0_usize;
     while !rest.is_empty() {
         let (header, behind) = rest.split_at_checked(5)?;
-        let [class, 0xE2, 0x11 | 0x91, number, length] = *header else { return None };
+        let [class, 0xE2, 0x11 | 0x91, number, length] = *header else {
+            return None;
+        };
         if class < 0x80 || usize::from(number) != blocks % 256 {
             return None;
         }
@@ -99,7 +114,10 @@ pub(super) fn store_data(bytes: &[u8]) -> Option<StoreData> {
         };
         blocks += 1;
     }
-    let note = format!("the data of {blocks} STORE DATA command{}", if blocks == 1 { "" } else { "s" });
+    let note = format!(
+        "the data of {blocks} STORE DATA command{}",
+        if blocks == 1 { "" } else { "s" }
+    );
     (!data.is_empty()).then_some(StoreData { data, note })
 }
 
@@ -110,11 +128,22 @@ mod tests {
     #[test]
     fn hexadecimal_base64_and_raw_octets_are_told_apart() {
         let octets = [0xBF, 0x2E, 0x00];
-        for text in ["BF2E00", "bf 2e\n00\n", "BF:2E:00", "0xBF 0x2E 0x00", "vy4A", "vy4A\n", " vy4 A "] {
+        for text in [
+            "BF2E00",
+            "bf 2e\n00\n",
+            "BF:2E:00",
+            "0xBF 0x2E 0x00",
+            "vy4A",
+            "vy4A\n",
+            " vy4 A ",
+        ] {
             assert_eq!(parse_input(text.as_bytes()).unwrap(), octets, "{text}");
         }
         assert_eq!(parse_input(&octets).unwrap(), octets);
-        assert_eq!(parse_input(b"-----BEGIN X-----\nvy4A\n-----END X-----\n").unwrap(), octets);
+        assert_eq!(
+            parse_input(b"-----BEGIN X-----\nvy4A\n-----END X-----\n").unwrap(),
+            octets
+        );
         assert_eq!(parse_input(b"_-8").unwrap(), [0xFF, 0xEF]);
         assert_eq!(parse_input(b"/+8=").unwrap(), [0xFF, 0xEF]);
         for empty in [&b""[..], b" \n", b"-----BEGIN X-----"] {
@@ -122,7 +151,11 @@ mod tests {
         }
         // Neither: taken as they are, to be refused with a place.
         for other in ["BF2E0", "vy4A=", "vy=4A", "hello, world"] {
-            assert_eq!(parse_input(other.as_bytes()).unwrap(), other.as_bytes(), "{other}");
+            assert_eq!(
+                parse_input(other.as_bytes()).unwrap(),
+                other.as_bytes(),
+                "{other}"
+            );
         }
     }
 
@@ -131,7 +164,10 @@ mod tests {
         let one = store_data(&hex_literal::hex!("80E2910003BF2E00 00")).unwrap();
         assert_eq!(one.data, [0xBF, 0x2E, 0x00]);
         let two = store_data(&hex_literal::hex!("81E2110002BF2E 81E291010100")).unwrap();
-        assert_eq!((two.data, two.note.as_str()), (vec![0xBF, 0x2E, 0x00], "the data of 2 STORE DATA commands"));
+        assert_eq!(
+            (two.data, two.note.as_str()),
+            (vec![0xBF, 0x2E, 0x00], "the data of 2 STORE DATA commands")
+        );
         for other in [
             &hex_literal::hex!("80E2910103BF2E00")[..],
             &hex_literal::hex!("80E2910004BF2E00"),

@@ -18,7 +18,9 @@ fn by_type(type_name: &str, code: &str) -> Option<&'static str> {
         | ("AddEimResultCode" | "UpdateEimResult", "CounterValueOutOfRange") => {
             "the counter is above 8388607 or otherwise unusable"
         }
-        ("DeleteProfileResult", "RollbackNotAvailable") => "the profile is kept for a pending rollback",
+        ("DeleteProfileResult", "RollbackNotAvailable") => {
+            "the profile is kept for a pending rollback"
+        }
         ("EnableProfileResult", "RollbackNotAvailable") => {
             "rollback was asked for, but there is no profile to return to"
         }
@@ -28,15 +30,21 @@ fn by_type(type_name: &str, code: &str) -> Option<&'static str> {
         ("AuthenticateErrorCode" | "DownloadErrorCode", "InvalidCertificate") => {
             "the server's certificate is expired, revoked, of the wrong role or not under the CI chosen"
         }
-        ("AuthenticateErrorCode" | "DownloadErrorCode", "InvalidSignature") => "the server's signature does not verify",
-        ("DeleteEimResult" | "UpdateEimResult", "EimNotFound") => "no associated eIM has this eimId",
+        ("AuthenticateErrorCode" | "DownloadErrorCode", "InvalidSignature") => {
+            "the server's signature does not verify"
+        }
+        ("DeleteEimResult" | "UpdateEimResult", "EimNotFound") => {
+            "no associated eIM has this eimId"
+        }
         _ => return None,
     })
 }
 
 fn by_name(code: &str) -> Option<&'static str> {
     Some(match code {
-        "UndefinedError" | "InstallFailedDueToUnknownError" => "something failed that has no code of its own",
+        "UndefinedError" | "InstallFailedDueToUnknownError" => {
+            "something failed that has no code of its own"
+        }
         "NothingToDelete" => "there was nothing to delete",
         "IccidOrAidNotFound" | "IccidNotFound" => "no profile with this identifier is on the eUICC",
         "ProfileNotInDisabledState" => "the profile is enabled already, or must be disabled first",
@@ -57,9 +65,9 @@ fn by_name(code: &str) -> Option<&'static str> {
         "NoSessionContext" => "there is no session, or it has ended",
         "ReplayError" => "the counter is not above the last one: an old or repeated package",
         "InvalidAssociationToken" => "the association token is wrong",
-        "InsufficientMemory" | "InstallFailedDueToInsufficientMemoryForProfile" | "NotEnoughMemory" => {
-            "not enough memory on the eUICC"
-        }
+        "InsufficientMemory"
+        | "InstallFailedDueToInsufficientMemoryForProfile"
+        | "NotEnoughMemory" => "not enough memory on the eUICC",
         "AssociatedEimAlreadyExists" => "the eUICC has an eIM already; use addEim through that one",
         "CiPKUnknown" | "CiPkUnknown" => "the eUICC has no such CI key",
         "CiPKIdNotSupported" | "CiPkNotSupported" => "no CI key is shared by eUICC and server",
@@ -77,7 +85,9 @@ fn by_name(code: &str) -> Option<&'static str> {
         "SmdpOidMismatch" => "the server's OID is not the one in the activation code",
         "EuiccVersionNotSupportedByDp" => "the SM-DP+ does not support this eUICC's version",
         "EumCertificateInvalid" | "EuiccCertificateInvalid" => "the certificate does not verify",
-        "EumCertificateExpired" | "EuiccCertificateExpired" => "the certificate is past its validity",
+        "EumCertificateExpired" | "EuiccCertificateExpired" => {
+            "the certificate is past its validity"
+        }
         "EuiccSignatureInvalid" => "the eUICC's signature does not verify",
         "MatchingIdRefused" => "the activation code is unknown or used up",
         "EidMismatch" => "the profile is reserved for another eUICC",
@@ -87,9 +97,13 @@ fn by_name(code: &str) -> Option<&'static str> {
         "EventIdUnknown" => "no such event at the SM-DS",
         "ConfirmationCodeMissing" => "this order needs a confirmation code",
         "ConfirmationCodeRefused" => "the confirmation code is wrong",
-        "ConfirmationCodeRetriesExceeded" => "too many wrong confirmation codes; the order is blocked",
+        "ConfirmationCodeRetriesExceeded" => {
+            "too many wrong confirmation codes; the order is blocked"
+        }
         "BppRebindingRefused" => "the profile was bound already and may not be bound again",
-        "MetadataMismatch" | "InstallFailedDueToDataMismatch" => "the profile differs from what was announced",
+        "MetadataMismatch" | "InstallFailedDueToDataMismatch" => {
+            "the profile differs from what was announced"
+        }
         "InvalidOid" => "the OID in the certificate is not the expected one",
         "EuiccChallengeMismatch" => "the server signed another challenge: replay or mixed sessions",
         "UnsupportedCurve" => "the key is on a curve that the eUICC does not support",
@@ -100,8 +114,12 @@ fn by_name(code: &str) -> Option<&'static str> {
         "Scp03tSecurityError" => "a MAC does not verify: segment changed, lost or swapped",
         "InstallFailedDueToIccidAlreadyExistsOnEuicc" => "a profile with this ICCID is installed",
         "InstallFailedDueToInterruption" => "the installation was interrupted",
-        "InstallFailedDueToPeProcessingError" => "a profile element could not be processed; see simaResponse",
-        "TestProfileInstallFailedDueToInvalidNaaKey" => "a test profile must have the published test key",
+        "InstallFailedDueToPeProcessingError" => {
+            "a profile element could not be processed; see simaResponse"
+        }
+        "TestProfileInstallFailedDueToInvalidNaaKey" => {
+            "a test profile must have the published test key"
+        }
         "IncorrectInputValues" => "the request is malformed",
         "IncorrectTagList" => "a tag was asked for that may not be asked for here",
         "ProfileChangeOngoing" => "a profile is being enabled or disabled; try again",

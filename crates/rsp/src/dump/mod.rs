@@ -156,7 +156,9 @@ pub fn annotate(bytes: &[u8], as_type: Option<&str>) -> Result<Annotated, DumpEr
         return Err(DumpError::Empty);
     }
     if bytes.len() > OCTETS_MAX {
-        return Err(DumpError::TooLong { octets: bytes.len() });
+        return Err(DumpError::TooLong {
+            octets: bytes.len(),
+        });
     }
     let wanted = as_type.map(registry::Wanted::find).transpose()?;
     if let Some(commands) = input::store_data(bytes) {
@@ -170,7 +172,11 @@ pub fn annotate(bytes: &[u8], as_type: Option<&str>) -> Result<Annotated, DumpEr
 impl Annotated {
     /// Whether everything was read and fits its type, known deviations included.
     pub fn fits(&self) -> bool {
-        self.fault.is_none() && self.objects.iter().all(|object| object.type_name.is_some() && object.node.fits())
+        self.fault.is_none()
+            && self
+                .objects
+                .iter()
+                .all(|object| object.type_name.is_some() && object.node.fits())
     }
 }
 
@@ -190,7 +196,8 @@ impl Node {
 
     /// Whether the element and all inside are as the type says, or deviate in an accepted way.
     fn fits(&self) -> bool {
-        self.remarks.iter().all(|remark| remark.severity() == 0) && self.children.iter().all(Self::fits)
+        self.remarks.iter().all(|remark| remark.severity() == 0)
+            && self.children.iter().all(Self::fits)
     }
 }
 

@@ -25,7 +25,11 @@ pub(super) fn module_name(rust: &str) -> String {
     let is_screaming = !rust.bytes().any(|b| b.is_ascii_lowercase());
     let mut name = String::with_capacity(rust.len());
     for word in rust.split('_') {
-        let word = if is_screaming { word.to_ascii_lowercase() } else { word.to_owned() };
+        let word = if is_screaming {
+            word.to_ascii_lowercase()
+        } else {
+            word.to_owned()
+        };
         match word.as_str() {
             "pk" if !name.is_empty() => name.push_str("PK"),
             "epr" | "epe" | "pir" if !name.is_empty() => name.push_str(&word.to_ascii_uppercase()),
@@ -124,7 +128,9 @@ pub(super) fn oid(oid: &Oid) -> Option<String> {
     let arcs = dotted.strip_prefix("2.23.143.1.2.")?;
     let (kind, version) = arcs.split_once('.').unwrap_or((arcs, "1"));
     let kind: u32 = kind.parse().ok()?;
-    let element = ElementKind::ALL.iter().find(|element| element.template_arc() == Some(kind))?;
+    let element = ElementKind::ALL
+        .iter()
+        .find(|element| element.template_arc() == Some(kind))?;
     Some(format!("template {element} version {version}"))
 }
 
@@ -136,7 +142,10 @@ mod tests {
     fn names_become_those_of_the_modules() {
         for (rust, module) in [
             ("eim_id", "eimId"),
-            ("euicc_ci_pk_id_list_for_signing_v3", "euiccCiPKIdListForSigningV3"),
+            (
+                "euicc_ci_pk_id_list_for_signing_v3",
+                "euiccCiPKIdListForSigningV3",
+            ),
             ("euicc_sign_epr", "euiccSignEPR"),
             ("r_plmn", "rPLMN"),
             ("PsmoList", "psmoList"),
@@ -153,8 +162,14 @@ mod tests {
     #[test]
     fn object_identifiers_are_named() {
         let name = |dotted| oid(&Oid::from_dotted(dotted).unwrap());
-        assert_eq!(name("2.23.146.1.2.1.5").as_deref(), Some("role SM-DP+ profile binding"));
-        assert_eq!(name("2.23.143.1.2.4.2").as_deref(), Some("template usim version 2"));
+        assert_eq!(
+            name("2.23.146.1.2.1.5").as_deref(),
+            Some("role SM-DP+ profile binding")
+        );
+        assert_eq!(
+            name("2.23.143.1.2.4.2").as_deref(),
+            Some("template usim version 2")
+        );
         assert_eq!(name("2.23.143.1.2.99"), None);
         assert_eq!(name("2.999.10"), None);
     }

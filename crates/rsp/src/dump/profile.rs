@@ -7,10 +7,16 @@ use crate::saip::{ElementKind, PACKAGE_LIMITS, ProfileElement, ProfileHeader, Pr
 
 /// Whether octets begin with a profile header and another profile element behind it.
 pub(super) fn looks_like_one(bytes: &[u8]) -> bool {
-    let Ok(mut reader) = Reader::new(bytes, &PACKAGE_LIMITS) else { return false };
-    let Ok(Some(first)) = reader.next() else { return false };
+    let Ok(mut reader) = Reader::new(bytes, &PACKAGE_LIMITS) else {
+        return false;
+    };
+    let Ok(Some(first)) = reader.next() else {
+        return false;
+    };
     let is_header = first.tag() == ElementKind::Header.tag()
-        && first.open().is_ok_and(|inner| inner.peek_tag() == Some(Tag::new(0x80)));
+        && first
+            .open()
+            .is_ok_and(|inner| inner.peek_tag() == Some(Tag::new(0x80)));
     let next = reader.peek_tag().map(ElementKind::from_tag);
     is_header && next.is_some_and(|kind| !matches!(kind, ElementKind::Unknown(_)))
 }
@@ -19,7 +25,12 @@ pub(super) fn looks_like_one(bytes: &[u8]) -> bool {
 pub(super) fn element(walker: &mut Walker<'_>, element: Element) -> Node {
     let kind = ElementKind::from_tag(element.tag);
     if kind == ElementKind::Header {
-        return walker.typed(element, kind.name().to_owned(), Expected::element(ProfileHeader::info()), 0);
+        return walker.typed(
+            element,
+            kind.name().to_owned(),
+            Expected::element(ProfileHeader::info()),
+            0,
+        );
     }
     let mut node = Walker::bare(element, kind.name().to_owned());
     walker.note_truncation(element);
@@ -62,13 +73,20 @@ fn contents(element: &ProfileElement) -> Result<Vec<String>, Error> {
     }
     let pins = element.pins()?;
     if !pins.is_empty() {
-        let references: Vec<String> = pins.iter().map(|pin| pin.key_reference.to_string()).collect();
+        let references: Vec<String> = pins
+            .iter()
+            .map(|pin| pin.key_reference.to_string())
+            .collect();
         facts.push(format!("references {}", references.join(" ")));
     }
     if let Some(authentication) = element.authentication()? {
         facts.push(match authentication {
-            crate::saip::AkaConfiguration::Own { algorithm, .. } => format!("algorithm {algorithm}"),
-            crate::saip::AkaConfiguration::Mapped { source } => format!("as application {source:?}"),
+            crate::saip::AkaConfiguration::Own { algorithm, .. } => {
+                format!("algorithm {algorithm}")
+            }
+            crate::saip::AkaConfiguration::Mapped { source } => {
+                format!("as application {source:?}")
+            }
         });
     }
     for application in element.applications()? {

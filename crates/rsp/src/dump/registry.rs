@@ -89,7 +89,17 @@ const PROFILE_PACKAGE: &str = "ProfilePackage";
 
 /// The names of all types that [`annotate`](super::annotate) can be told.
 pub fn types() -> impl Iterator<Item = &'static str> {
-    TYPES.iter().map(|entry| entry.name).chain([PROFILE_PACKAGE])
+    TYPES
+        .iter()
+        .map(|entry| entry.name)
+        .chain([PROFILE_PACKAGE])
+}
+
+/// Whether a type is one of those that bring this tag with them.
+pub(super) fn has_own_tag(type_name: &str, tag: Tag) -> bool {
+    TYPES
+        .iter()
+        .any(|entry| entry.name == type_name && (entry.accepts)(tag))
 }
 
 /// A type that was asked for.
@@ -107,14 +117,21 @@ impl Wanted {
             .iter()
             .find(|entry| entry.name.eq_ignore_ascii_case(name))
             .map(Self::Type)
-            .ok_or_else(|| DumpError::UnknownType { name: name.escape_debug().collect(), suggestion: closest(name) })
+            .ok_or_else(|| DumpError::UnknownType {
+                name: name.escape_debug().collect(),
+                suggestion: closest(name),
+            })
     }
 }
 
 /// The type whose name differs least, unless they all differ too much.
 fn closest(name: &str) -> Option<&'static str> {
     const NAME_CHARACTERS_MAX: usize = 64;
-    let wanted: Vec<char> = name.to_ascii_lowercase().chars().take(NAME_CHARACTERS_MAX).collect();
+    let wanted: Vec<char> = name
+        .to_ascii_lowercase()
+        .chars()
+        .take(NAME_CHARACTERS_MAX)
+        .collect();
     let best = types().min_by_key(|known| distance(&wanted, known))?;
     (distance(&wanted, best) <= best.len() / 3).then_some(best)
 }
@@ -127,7 +144,9 @@ fn distance(wanted: &[char], known: &str) -> usize {
         let mut left = line + 1;
         let mut next = vec![left];
         for (above, other) in row.iter().skip(1).zip(wanted) {
-            left = (diagonal + usize::from(letter != *other)).min(left + 1).min(above + 1);
+            left = (diagonal + usize::from(letter != *other))
+                .min(left + 1)
+                .min(above + 1);
             diagonal = *above;
             next.push(left);
         }
@@ -138,7 +157,11 @@ fn distance(wanted: &[char], known: &str) -> usize {
 
 /// Builds the trees of everything in the octets.
 pub(super) fn annotate(bytes: &[u8], wanted: Option<Wanted>) -> Annotated {
-    let mut annotated = Annotated { objects: Vec::new(), fault: None, notes: Vec::new() };
+    let mut annotated = Annotated {
+        objects: Vec::new(),
+        fault: None,
+        notes: Vec::new(),
+    };
     let mut walker = Walker::new(bytes);
     let is_profile = match wanted {
         Some(Wanted::ProfilePackage) => true,
@@ -153,7 +176,9 @@ pub(super) fn annotate(bytes: &[u8], wanted: Option<Wanted>) -> Annotated {
             annotated.notes.push(status);
             break;
         }
-        let Some(element) = walker.read(at, bytes.len()) else { break };
+        let Some(element) = walker.read(at, bytes.len()) else {
+            break;
+        };
         at = element.end();
         annotated.objects.push(match &wanted {
             _ if is_profile => Object {
@@ -176,7 +201,9 @@ pub(super) fn annotate(bytes: &[u8], wanted: Option<Wanted>) -> Annotated {
 /// What a card puts behind its response: `9000`, `61xx`.
 fn status_word(bytes: &[u8], at: usize) -> Option<String> {
     match *bytes.get(at..)? {
-        [high @ (0x61..=0x6F | 0x90..=0x9F), low] => Some(format!("status word {high:02X}{low:02X}")),
+        [high @ (0x61..=0x6F | 0x90..=0x9F), low] => {
+            Some(format!("status word {high:02X}{low:02X}"))
+        }
         _ => None,
     }
 }
@@ -188,7 +215,12 @@ fn as_type(walker: &mut Walker<'_>, element: Element, entry: &Entry) -> Node {
         node.remarks.push(super::Remark::Invalid(message));
         return node;
     }
-    walker.typed(element, entry.name.to_owned(), Expected::element((entry.info)()), 0)
+    walker.typed(
+        element,
+        entry.name.to_owned(),
+        Expected::element((entry.info)()),
+        0,
+    )
 }
 
 /// The type that fits best: one that decodes before one that does not, then the one with the
@@ -206,7 +238,10 @@ fn best(walker: &mut Walker<'_>, element: Element) -> Object {
         let mut trial = walker.trial();
         let node = as_type(&mut trial, element, entry);
         walker.charge(&trial);
-        let penalty = node.penalty(0).saturating_mul(2).saturating_add(u64::from(!decodes));
+        let penalty = node
+            .penalty(0)
+            .saturating_mul(2)
+            .saturating_add(u64::from(!decodes));
         ranked.push((penalty, entry, node, trial));
     }
     let Some(least) = ranked.iter().map(|(penalty, ..)| *penalty).min() else {
@@ -218,9 +253,17 @@ fn best(walker: &mut Walker<'_>, element: Element) -> Object {
     };
     let mut fitting = ranked.into_iter().filter(|(penalty, ..)| *penalty == least);
     let Some((_, entry, node, trial)) = fitting.next() else {
-        return Object { type_name: None, also_fits: Vec::new(), node: walker.generic(element, String::new(), 0) };
+        return Object {
+            type_name: None,
+            also_fits: Vec::new(),
+            node: walker.generic(element, String::new(), 0),
+        };
     };
     *walker = trial;
     let also_fits = fitting.map(|(_, entry, ..)| entry.name).collect();
-    Object { type_name: Some(entry.name), also_fits, node }
+    Object {
+        type_name: Some(entry.name),
+        also_fits,
+        node,
+    }
 }

@@ -49,14 +49,38 @@ fn real_messages_fit_and_are_recognised() {
         ("eum_certificate_sgp26", "Certificate"),
         ("get_certs_response_v13_synthetic", "GetCertsResponse"),
         ("get_eim_package_request_minimal", "GetEimPackageRequest"),
-        ("profile_download_trigger_activation_code", "ProfileDownloadTriggerRequest"),
-        ("profile_download_trigger_default_smdp", "ProfileDownloadTriggerRequest"),
-        ("provide_eim_package_result_listprofileinfo_kigen", "ProvideEimPackageResult"),
-        ("es9_session_synthetic/auth_server_response", "AuthenticateServerResponse"),
-        ("es9_session_synthetic/bound_profile_package", "BoundProfilePackage"),
-        ("es9_session_synthetic/initiate_response", "InitiateAuthenticationOkEs9"),
-        ("es9_session_synthetic/pending_notification", "ProfileInstallationResult"),
-        ("es9_session_synthetic/prepare_download_response", "PrepareDownloadResponse"),
+        (
+            "profile_download_trigger_activation_code",
+            "ProfileDownloadTriggerRequest",
+        ),
+        (
+            "profile_download_trigger_default_smdp",
+            "ProfileDownloadTriggerRequest",
+        ),
+        (
+            "provide_eim_package_result_listprofileinfo_kigen",
+            "ProvideEimPackageResult",
+        ),
+        (
+            "es9_session_synthetic/auth_server_response",
+            "AuthenticateServerResponse",
+        ),
+        (
+            "es9_session_synthetic/bound_profile_package",
+            "BoundProfilePackage",
+        ),
+        (
+            "es9_session_synthetic/initiate_response",
+            "InitiateAuthenticationOkEs9",
+        ),
+        (
+            "es9_session_synthetic/pending_notification",
+            "ProfileInstallationResult",
+        ),
+        (
+            "es9_session_synthetic/prepare_download_response",
+            "PrepareDownloadResponse",
+        ),
     ] {
         let annotated = annotate(&vector(name), None).unwrap();
         assert!(annotated.fits(), "{name}:\n{annotated}");
@@ -97,7 +121,11 @@ fn the_type_that_fits_is_found_among_those_with_the_same_tag() {
         (&hex!("A205 BF3D02A000"), "RemoteProfileProvisioningRequest"),
     ] {
         let annotated = annotate(bytes, None).unwrap();
-        assert_eq!(annotated.objects[0].type_name, Some(type_name), "{annotated}");
+        assert_eq!(
+            annotated.objects[0].type_name,
+            Some(type_name),
+            "{annotated}"
+        );
     }
 }
 
@@ -105,11 +133,16 @@ fn the_type_that_fits_is_found_among_those_with_the_same_tag() {
 fn codes_come_with_name_and_meaning() {
     let shown = text(&hex!("BF5D03800106"));
     assert!(
-        shown.contains("executeFallbackMechanismResult, 1 octet: 6 fallbackNotAvailable: no profile has"),
+        shown.contains(
+            "executeFallbackMechanismResult, 1 octet: 6 fallbackNotAvailable: no profile has"
+        ),
         "{shown}"
     );
     let unnamed = text(&hex!("BF5D03800163"));
-    assert!(unnamed.contains("99 (a code without a name in this version)"), "{unnamed}");
+    assert!(
+        unnamed.contains("99 (a code without a name in this version)"),
+        "{unnamed}"
+    );
 }
 
 #[test]
@@ -121,9 +154,14 @@ fn tag_lists_bits_and_resources_are_read() {
     );
     assert!(shown.contains("malformed tag"), "{shown}");
     let shown = text(&hex!("BF64048202 0284"));
-    assert!(shown.contains("resetOptions, 2 octets: {deleteOperationalProfiles, resetEimConfigData}"), "{shown}");
-    let shown =
-        text_as("EuiccInfo2", &hex!("BF221C 8409 810102 82020FA0 8300 8503 04 5000 B605 040301 0203 8103020301"));
+    assert!(
+        shown.contains("resetOptions, 2 octets: {deleteOperationalProfiles, resetEimConfigData}"),
+        "{shown}"
+    );
+    let shown = text_as(
+        "EuiccInfo2",
+        &hex!("BF221C 8409 810102 82020FA0 8300 8503 04 5000 B605 040301 0203 8103020301"),
+    );
     for line in [
         "2 applications, 4000 octets of non-volatile memory free, 0 octets of volatile memory free",
         "uiccCapability, 3 octets: {usim, csim}",
@@ -135,14 +173,38 @@ fn tag_lists_bits_and_resources_are_read() {
 
 #[test]
 fn what_is_unknown_missing_or_misplaced_is_marked_in_place() {
-    let extended = text(&hex!("BF4F 18 5A1089044045930000000000001492294428 9F7003AABBCC"));
-    assert!(extended.contains("9F70, 3 octets: AABBCC  <- not in this version of the module"), "{extended}");
+    let extended = text(&hex!(
+        "BF4F 18 5A1089044045930000000000001492294428 9F7003AABBCC"
+    ));
+    assert!(
+        extended.contains("9F70, 3 octets: AABBCC  <- not in this version of the module"),
+        "{extended}"
+    );
     let without = text(&hex!("BF3004 A0020500"));
-    assert!(without.contains("!! 80 seqNumber  <- mandatory and missing"), "{without}");
+    assert!(
+        without.contains("!! 80 seqNumber  <- mandatory and missing"),
+        "{without}"
+    );
     let swapped = text_as("CancelSessionRequest", &hex!("BF4106 810103 8001AA"));
-    assert!(swapped.contains("<- stands twice or out of order"), "{swapped}");
+    assert!(
+        swapped.contains("<- stands twice or out of order"),
+        "{swapped}"
+    );
+    let replaced = text_as(
+        "ProfileDownloadTriggerResult",
+        &hex!("BF54 05 80 03 300500"),
+    );
+    assert!(
+        replaced.contains(
+            "80 profileDownloadTriggerResultData, 3 octets: 300500  <- an alternative that this version does not know"
+        ),
+        "{replaced}"
+    );
     let grown = text(&hex!("BF4F05 BF7F02 0500"));
-    assert!(grown.contains("BF7F, 2 octets  <- an alternative that this version does not know"), "{grown}");
+    assert!(
+        grown.contains("BF7F, 2 octets  <- an alternative that this version does not know"),
+        "{grown}"
+    );
 }
 
 #[test]
@@ -153,11 +215,17 @@ fn known_deviations_are_named_and_said_to_be_accepted() {
     assert!(annotated.fits(), "{annotated}");
     assert!(annotated.to_string().contains(": accepted"), "{annotated}");
     assert_eq!(annotated.objects[0].type_name, Some("EuiccPackageResult"));
-    assert!(crate::sgp32::EuiccPackageResult::from_der(&no_arm).is_ok(), "the decoder agrees");
+    assert!(
+        crate::sgp32::EuiccPackageResult::from_der(&no_arm).is_ok(),
+        "the decoder agrees"
+    );
 
     let list = hex!("BF2D 06 E3 04 9F70 01 01");
     let annotated = annotate(&list, Some("ProfileInfoListResponse")).unwrap();
-    assert!(annotated.fits() && annotated.to_string().contains("was left out: accepted"), "{annotated}");
+    assert!(
+        annotated.fits() && annotated.to_string().contains("was left out: accepted"),
+        "{annotated}"
+    );
 }
 
 #[test]
@@ -165,18 +233,30 @@ fn malformed_octets_show_the_tree_up_to_the_fault() {
     let whole = vector("provide_eim_package_result_listprofileinfo_kigen");
     for cut in 1..whole.len() {
         let annotated = annotate(&whole[..cut], None).unwrap();
-        let fault = annotated.fault.as_ref().unwrap_or_else(|| panic!("cut at {cut}"));
+        let fault = annotated
+            .fault
+            .as_ref()
+            .unwrap_or_else(|| panic!("cut at {cut}"));
         assert!(fault.offset <= cut, "{fault}");
         assert!(annotated.to_string().ends_with(&format!("!! {fault}\n")));
     }
     let annotated = annotate(&whole[..100], None).unwrap();
-    assert_eq!(annotated.objects[0].type_name, Some("ProvideEimPackageResult"));
+    assert_eq!(
+        annotated.objects[0].type_name,
+        Some("ProvideEimPackageResult")
+    );
     assert!(annotated.to_string().contains("\"eim.symb-iot.com\""));
 
     let bad_length = text(&hex!("BF4F 05 5A 85 0000000001"));
-    assert!(bad_length.contains("!! at octet 4: malformed length of element 5A"), "{bad_length}");
+    assert!(
+        bad_length.contains("!! at octet 4: malformed length of element 5A"),
+        "{bad_length}"
+    );
     let indefinite = text(&hex!("30 80 0000"));
-    assert!(indefinite.contains("!! at octet 1: indefinite length"), "{indefinite}");
+    assert!(
+        indefinite.contains("!! at octet 1: indefinite length"),
+        "{indefinite}"
+    );
 }
 
 #[test]
@@ -196,7 +276,10 @@ fn depth_number_and_size_are_bounded() {
     assert!(text(&members.into_bytes()).contains("too many elements"));
 
     assert_eq!(annotate(&[], None).unwrap_err(), DumpError::Empty);
-    assert!(matches!(annotate(&vec![0; OCTETS_MAX + 1], None), Err(DumpError::TooLong { .. })));
+    assert!(matches!(
+        annotate(&vec![0; OCTETS_MAX + 1], None),
+        Err(DumpError::TooLong { .. })
+    ));
 }
 
 #[test]
@@ -206,10 +289,21 @@ fn a_type_can_be_forced_and_a_mistyped_name_is_corrected() {
     assert_eq!(forced.objects[0].type_name, Some("CancelSessionResponse"));
     assert!(!forced.fits());
     let other = annotate(&bytes, Some("EuiccInfo2")).unwrap();
-    assert!(other.to_string().contains("a EuiccInfo2 does not begin with tag BF41"), "{other}");
+    assert!(
+        other
+            .to_string()
+            .contains("a EuiccInfo2 does not begin with tag BF41"),
+        "{other}"
+    );
     let error = annotate(&bytes, Some("CancelSesionRequest")).unwrap_err();
-    assert_eq!(error.to_string(), "no type is named CancelSesionRequest; did you mean CancelSessionRequest?");
-    assert_eq!(annotate(&bytes, Some("zzz")).unwrap_err().to_string(), "no type is named zzz");
+    assert_eq!(
+        error.to_string(),
+        "no type is named CancelSesionRequest; did you mean CancelSessionRequest?"
+    );
+    assert_eq!(
+        annotate(&bytes, Some("zzz")).unwrap_err().to_string(),
+        "no type is named zzz"
+    );
     assert!(types().any(|name| name == "ProfilePackage") && types().count() > 120);
     let names: std::collections::HashSet<_> = types().collect();
     assert_eq!(names.len(), types().count(), "every name once");
@@ -220,7 +314,10 @@ fn profile_packages_are_listed_without_their_secrets() {
     let profile = std::fs::read(format!("{VECTORS}../ts48/ts48-v7-bertlv-suci.der")).unwrap();
     let annotated = annotate(&profile, None).unwrap();
     assert!(annotated.fits());
-    let shown = annotated.to_text(TextOptions { full: true, offsets: true });
+    let shown = annotated.to_text(TextOptions {
+        full: true,
+        offsets: true,
+    });
     for line in [
         "iccid, 10 octets: 89000123456789012341",
         "A4 akaParameter, 53 octets: identification 11, mandated, algorithm UsimTestAlgorithm (3)",
@@ -229,7 +326,11 @@ fn profile_packages_are_listed_without_their_secrets() {
     ] {
         assert!(shown.contains(line), "{line}\n{shown}");
     }
-    for secret in ["000102030405060708090A0B0C0D0E0F", "3535353535353535", "3030"] {
+    for secret in [
+        "000102030405060708090A0B0C0D0E0F",
+        "3535353535353535",
+        "3030",
+    ] {
         assert!(!shown.contains(secret), "{secret}");
     }
     let cut = annotate(&profile[..9000], None).unwrap();
@@ -240,21 +341,33 @@ fn profile_packages_are_listed_without_their_secrets() {
 fn session_keys_are_not_shown() {
     let keys = format!("BF2636 8010{0} 8110{0} 8210{0}", "5A".repeat(16));
     let shown = text(&parse_input(keys.as_bytes()).unwrap());
-    assert!(shown.contains("ppkEnc, 16 octets: not shown") && !shown.contains("5A5A"), "{shown}");
+    assert!(
+        shown.contains("ppkEnc, 16 octets: not shown") && !shown.contains("5A5A"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn text_from_a_message_cannot_control_the_terminal() {
     let shown = text(&hex!("BF65 0E 800C 1B5B324A 0A 7F E280AE C29B 61"));
-    assert!(shown.contains(r#""\u{1b}[2J\n\u{7f}\u{202e}\u{9b}a""#), "{shown}");
+    assert!(
+        shown.contains(r#""\u{1b}[2J\n\u{7f}\u{202e}\u{9b}a""#),
+        "{shown}"
+    );
     let status = text(&hex!("BF2E12 8010 00112233445566778899AABBCCDDEEFF 9000"));
-    assert!(status.starts_with("# status word 9000\nBF2E GetEuiccChallengeResponse"), "{status}");
+    assert!(
+        status.starts_with("# status word 9000\nBF2E GetEuiccChallengeResponse"),
+        "{status}"
+    );
 }
 
 #[test]
 fn store_data_commands_are_opened() {
     let shown = text(&hex!("80E2910003BF2E00"));
-    assert!(shown.starts_with("# the data of 1 STORE DATA command\nBF2E GetEuiccChallengeRequest"), "{shown}");
+    assert!(
+        shown.starts_with("# the data of 1 STORE DATA command\nBF2E GetEuiccChallengeRequest"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -267,5 +380,8 @@ fn the_answer_of_the_profile_installer_is_opened() {
     let success = writer.into_bytes();
     let annotated = annotate(&success, Some("SuccessResult")).unwrap();
     let shown = annotated.to_string();
-    assert!(shown.contains("80 status, 1 octet: 0 ok: installed"), "{shown}");
+    assert!(
+        shown.contains("80 status, 1 octet: 0 ok: installed"),
+        "{shown}"
+    );
 }

@@ -52,7 +52,12 @@ fn write_object(out: &mut impl fmt::Write, object: &Object, options: TextOptions
     write_node(out, &object.node, 0, options)
 }
 
-fn write_node(out: &mut impl fmt::Write, node: &Node, level: usize, options: TextOptions) -> fmt::Result {
+fn write_node(
+    out: &mut impl fmt::Write,
+    node: &Node,
+    level: usize,
+    options: TextOptions,
+) -> fmt::Result {
     if options.offsets {
         write!(out, "{:>6}  ", node.offset)?;
     }
@@ -66,7 +71,10 @@ fn write_node(out: &mut impl fmt::Write, node: &Node, level: usize, options: Tex
     if !node.name.is_empty() {
         write!(out, " {}", node.name)?;
     }
-    if let Some(type_name) = node.type_name.filter(|_| node.octets > 0 && matches!(node.shown, Shown::Nothing)) {
+    if let Some(type_name) = node
+        .type_name
+        .filter(|_| node.octets > 0 && matches!(node.shown, Shown::Nothing))
+    {
         // "SEQUENCE OF" and the like say nothing that the tree does not.
         let is_named = type_name.bytes().any(|b| b.is_ascii_lowercase());
         if is_named && !type_name.eq_ignore_ascii_case(last_part(&node.name)) {
@@ -74,7 +82,12 @@ fn write_node(out: &mut impl fmt::Write, node: &Node, level: usize, options: Tex
         }
     }
     if !node.remarks.contains(&Remark::Missing) {
-        write!(out, ", {} octet{}", node.octets, if node.octets == 1 { "" } else { "s" })?;
+        write!(
+            out,
+            ", {} octet{}",
+            node.octets,
+            if node.octets == 1 { "" } else { "s" }
+        )?;
     }
     match &node.shown {
         Shown::Nothing => {}
@@ -89,7 +102,9 @@ fn write_node(out: &mut impl fmt::Write, node: &Node, level: usize, options: Tex
     if node.is_summary && !options.full {
         return Ok(());
     }
-    node.children.iter().try_for_each(|child| write_node(out, child, level + 1, options))
+    node.children
+        .iter()
+        .try_for_each(|child| write_node(out, child, level + 1, options))
 }
 
 fn last_part(name: &str) -> &str {
@@ -100,9 +115,16 @@ fn write_octets(out: &mut impl fmt::Write, octets: &[u8], options: TextOptions) 
     if octets.is_empty() {
         return Ok(());
     }
-    let shown = if options.full { octets.len() } else { SHOWN_OCTETS_MAX };
+    let shown = if options.full {
+        octets.len()
+    } else {
+        SHOWN_OCTETS_MAX
+    };
     write!(out, ": ")?;
-    octets.iter().take(shown).try_for_each(|octet| write!(out, "{octet:02X}"))?;
+    octets
+        .iter()
+        .take(shown)
+        .try_for_each(|octet| write!(out, "{octet:02X}"))?;
     if octets.len() > shown {
         write!(out, "… ({} more)", octets.len() - shown)?;
     }

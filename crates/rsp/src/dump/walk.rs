@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::names::{self, module_name};
-use super::{Fault, Node, Remark, Shown, value, x509};
+use super::{Fault, Node, Remark, Shown, registry, value, x509};
 use crate::der::{Describe as _, Element as _, FieldInfo, Shape, Tag, TypeInfo};
 use crate::saip::EuiccResponse;
 use crate::sgp22::StoreMetadataRequest;
@@ -62,17 +62,29 @@ pub(super) struct Expected {
 
 impl Expected {
     pub(super) fn element(info: TypeInfo) -> Self {
-        Self { info, is_tagged: false, parent: "" }
+        Self {
+            info,
+            is_tagged: false,
+            parent: "",
+        }
     }
 
     fn member(field: &FieldInfo, parent: &'static str) -> Self {
-        Self { info: (field.info)(), is_tagged: field.tag.is_some(), parent }
+        Self {
+            info: (field.info)(),
+            is_tagged: field.tag.is_some(),
+            parent,
+        }
     }
 }
 
 impl<'a> Walker<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, work: 0, fault: None }
+        Self {
+            bytes,
+            work: 0,
+            fault: None,
+        }
     }
 
     /// A walker for a trial, which starts with the work already done.
@@ -91,7 +103,10 @@ impl<'a> Walker<'a> {
 
     pub(super) fn fail(&mut self, offset: usize, message: impl Into<String>) {
         if self.fault.is_none() {
-            self.fault = Some(Fault { offset, message: message.into() });
+            self.fault = Some(Fault {
+                offset,
+                message: message.into(),
+            });
         }
     }
 
@@ -122,15 +137,28 @@ impl<'a> Walker<'a> {
             };
         let start = at + tag_octets + length_octets;
         let content_end = start.saturating_add(announced).min(end);
-        Some(Element { offset: at, tag, start, end: content_end, announced, length_is_minimal })
+        Some(Element {
+            offset: at,
+            tag,
+            start,
+            end: content_end,
+            announced,
+            length_is_minimal,
+        })
     }
 
     /// Builds a node for each element in a range.
-    pub(super) fn each(&mut self, range: Range<usize>, mut build: impl FnMut(&mut Self, Element) -> Node) -> Vec<Node> {
+    pub(super) fn each(
+        &mut self,
+        range: Range<usize>,
+        mut build: impl FnMut(&mut Self, Element) -> Node,
+    ) -> Vec<Node> {
         let mut nodes = Vec::new();
         let mut at = range.start;
         while at < range.end && self.fault.is_none() {
-            let Some(element) = self.read(at, range.end) else { break };
+            let Some(element) = self.read(at, range.end) else {
+                break;
+            };
             at = element.end;
             nodes.push(build(self, element));
         }
@@ -138,18 +166,30 @@ impl<'a> Walker<'a> {
     }
 
     /// The node of an element of a known type.
-    pub(super) fn typed(&mut self, element: Element, name: String, expected: Expected, depth: u8) -> Node {
+    pub(super) fn typed(
+        &mut self,
+        element: Element,
+        name: String,
+        expected: Expected,
+        depth: u8,
+    ) -> Node {
         let (name, expected) = self.resolve(element, name, expected);
         let mut node = Self::bare(element, name);
         node.type_name = Some(expected.info.name);
         if is_constructed(&expected.info.shape) != element.tag.is_constructed() {
-            node.remarks.push(Remark::Invalid(format!("tag {} does not fit the type", element.tag)));
+            node.remarks.push(Remark::Invalid(format!(
+                "tag {} does not fit the type",
+                element.tag
+            )));
             let mut generic = self.generic(element, node.name.clone(), depth);
             generic.remarks.splice(..0, node.remarks);
             return generic;
         }
         if element.tag.is_constructed() && depth >= DEPTH_MAX {
-            self.fail(element.offset, format!("nested deeper than {DEPTH_MAX} levels"));
+            self.fail(
+                element.offset,
+                format!("nested deeper than {DEPTH_MAX} levels"),
+            );
             return node;
         }
         let content = element.content();
@@ -160,7 +200,12 @@ impl<'a> Walker<'a> {
             Shape::Choice(arms) => self.choice(&mut node, element, arms, expected, depth),
             Shape::Foreign => x509::foreign(self, &mut node, element, expected.info.name, depth),
             _ => {
-                let leaf = value::leaf(&expected.info, &node.name, expected.parent, self.octets(content));
+                let leaf = value::leaf(
+                    &expected.info,
+                    &node.name,
+                    expected.parent,
+                    self.octets(content),
+                );
                 node.shown = leaf.shown;
                 node.remarks.extend(leaf.remark);
                 self.carried(&mut node, element, depth);
@@ -175,11 +220,15 @@ impl<'a> Walker<'a> {
         let mut node = Self::bare(element, name);
         if element.tag.is_constructed() {
             if depth >= DEPTH_MAX {
-                self.fail(element.offset, format!("nested deeper than {DEPTH_MAX} levels"));
+                self.fail(
+                    element.offset,
+                    format!("nested deeper than {DEPTH_MAX} levels"),
+                );
                 return node;
             }
-            node.children =
-                self.each(element.content(), |walker, inner| walker.generic(inner, generic_name(inner.tag), depth + 1));
+            node.children = self.each(element.content(), |walker, inner| {
+                walker.generic(inner, generic_name(inner.tag), depth + 1)
+            });
         } else {
             node.shown = value::universal(element.tag, self.octets(element.content()));
         }
@@ -196,7 +245,11 @@ impl<'a> Walker<'a> {
             type_name: None,
             octets: element.announced,
             shown: Shown::Nothing,
-            remarks: if element.length_is_minimal { Vec::new() } else { vec![Remark::NonMinimalLength] },
+            remarks: if element.length_is_minimal {
+                Vec::new()
+            } else {
+                vec![Remark::NonMinimalLength]
+            },
             children: Vec::new(),
             is_summary: false,
         }
@@ -207,7 +260,10 @@ impl<'a> Walker<'a> {
             let there = element.end - element.start;
             self.fail(
                 element.end,
-                format!("element {} announces {} octets, {there} are there", element.tag, element.announced),
+                format!(
+                    "element {} announces {} octets, {there} are there",
+                    element.tag, element.announced
+                ),
             );
         }
     }
@@ -217,9 +273,13 @@ impl<'a> Walker<'a> {
         let (mut name, mut expected) = (name, expected);
         // No CHOICE of the modules stands in more than two others.
         for _ in 0..4 {
-            let Shape::Choice(arms) = expected.info.shape else { break };
+            let Shape::Choice(arms) = expected.info.shape else {
+                break;
+            };
             let arm = arms.iter().find(|arm| (arm.accepts)(element.tag));
-            let Some(arm) = arm.filter(|_| !expected.is_tagged) else { break };
+            let Some(arm) = arm.filter(|_| !expected.is_tagged) else {
+                break;
+            };
             name = format!("{name}.{}", module_name(arm.name));
             expected = Expected::member(arm, expected.info.name);
         }
@@ -238,31 +298,48 @@ impl<'a> Walker<'a> {
         let mut nodes = Vec::new();
         let mut at = range.start;
         while at < end && self.fault.is_none() {
-            let Some(element) = self.read(at, end) else { break };
+            let Some(element) = self.read(at, end) else {
+                break;
+            };
             at = element.end;
             let ahead = fields.get(next..).unwrap_or_default();
             if let Some(skipped) = ahead.iter().position(|field| (field.accepts)(element.tag)) {
                 nodes.extend(absent(ahead.get(..skipped), element.offset));
                 next += skipped + 1;
                 if let Some(field) = ahead.get(skipped) {
-                    nodes.push(self.typed(element, module_name(field.name), Expected::member(field, parent), depth));
+                    nodes.push(self.typed(
+                        element,
+                        module_name(field.name),
+                        Expected::member(field, parent),
+                        depth,
+                    ));
                 }
                 continue;
             }
             if let Some(field) = fields.iter().find(|field| (field.accepts)(element.tag)) {
-                let mut node = self.typed(element, module_name(field.name), Expected::member(field, parent), depth);
+                let mut node = self.typed(
+                    element,
+                    module_name(field.name),
+                    Expected::member(field, parent),
+                    depth,
+                );
                 node.remarks.push(Remark::Misplaced);
                 nodes.push(node);
                 continue;
             }
-            // An extensible CHOICE may have grown an alternative.
-            let grown = ahead.first().filter(|field| {
-                !field.optional && field.tag.is_none() && matches!((field.info)().shape, Shape::Choice(_))
-            });
-            let name = grown.map_or_else(|| generic_name(element.tag), |field| module_name(field.name));
+            // An extensible CHOICE may have grown an alternative. The decoder takes any element
+            // where one must stand; optional members before it are absent then.
+            let place = ahead.iter().position(|field| !field.optional);
+            let grown = place
+                .and_then(|place| ahead.get(place))
+                .filter(|field| is_untagged_choice(field));
+            let name = grown.map_or_else(
+                || generic_name(element.tag),
+                |field| module_name(field.name),
+            );
             let mut node = self.generic(element, name, depth);
             if grown.is_some() {
-                next += 1;
+                next += place.unwrap_or(0) + 1;
                 node.remarks.push(Remark::UnknownAlternative);
             } else {
                 node.remarks.push(Remark::Extension);
@@ -276,12 +353,20 @@ impl<'a> Walker<'a> {
     }
 
     /// A CHOICE inside a tag: its alternative stands in the content.
-    fn choice(&mut self, node: &mut Node, element: Element, arms: &'static [FieldInfo], expected: Expected, depth: u8) {
+    fn choice(
+        &mut self,
+        node: &mut Node,
+        element: Element,
+        arms: &'static [FieldInfo],
+        expected: Expected,
+        depth: u8,
+    ) {
         let content = element.content();
         let first = Tag::read(self.octets(content.clone())).map(|(tag, _)| tag);
         let Some(first) = first else {
             if content.is_empty() && !element.is_truncated() {
-                node.remarks.push(Remark::Invalid("no alternative is chosen".into()));
+                node.remarks
+                    .push(Remark::Invalid("no alternative is chosen".into()));
             } else {
                 self.fail(content.start, "malformed tag");
             }
@@ -289,7 +374,7 @@ impl<'a> Walker<'a> {
         };
         if !expected.is_tagged
             && !arms.iter().any(|arm| (arm.accepts)(first))
-            && names::universal(element.tag).is_some()
+            && !registry::has_own_tag(expected.info.name, element.tag)
         {
             // A CHOICE that stands without tag, and none of its alternatives.
             let mut generic = self.generic(element, node.name.clone(), depth);
@@ -317,7 +402,9 @@ impl<'a> Walker<'a> {
                 }
             };
             if is_chosen {
-                child.remarks.push(Remark::Invalid("a second alternative".into()));
+                child
+                    .remarks
+                    .push(Remark::Invalid("a second alternative".into()));
             }
             is_chosen = true;
             child
@@ -333,14 +420,25 @@ impl<'a> Walker<'a> {
         first: Tag,
         depth: u8,
     ) -> Option<(Vec<Node>, &'static str)> {
-        let only = self.trial().read(element.start, element.end).filter(|inner| inner.end == element.end);
+        let only = self
+            .trial()
+            .read(element.start, element.end)
+            .filter(|inner| inner.end == element.end);
         if arms.iter().any(|arm| (arm.accepts)(first)) && only.is_some() {
             return None;
         }
-        let inside = only.filter(|inner| inner.tag == Tag::SEQUENCE).map(|inner| inner.content());
+        let inside = only
+            .filter(|inner| inner.tag == Tag::SEQUENCE)
+            .map(|inner| inner.content());
         let places = [
-            (Some(element.content()), "the tag of the alternative was left out"),
-            (inside, "SEQUENCE was written for the tag of the alternative"),
+            (
+                Some(element.content()),
+                "the tag of the alternative was left out",
+            ),
+            (
+                inside,
+                "SEQUENCE was written for the tag of the alternative",
+            ),
         ];
         for (content, how) in places {
             let Some(content) = content else { continue };
@@ -375,12 +473,20 @@ impl<'a> Walker<'a> {
         const MAC_OCTETS: usize = 8;
         let (info, end) = match (node.name.as_str(), node.type_name) {
             ("simaResponse", _) => (EuiccResponse::info(), element.end),
-            (_, Some("Segment88")) => (StoreMetadataRequest::info(), element.end.saturating_sub(MAC_OCTETS)),
+            (_, Some("Segment88")) => (
+                StoreMetadataRequest::info(),
+                element.end.saturating_sub(MAC_OCTETS),
+            ),
             _ => return,
         };
         let mut trial = self.trial();
         let nodes = trial.each(element.start..end, |walker, inner| {
-            walker.typed(inner, info.name.to_owned(), Expected::element(info), depth + 1)
+            walker.typed(
+                inner,
+                info.name.to_owned(),
+                Expected::element(info),
+                depth + 1,
+            )
         });
         self.charge(&trial);
         let [only] = nodes.as_slice() else { return };
@@ -400,17 +506,36 @@ impl<'a> Walker<'a> {
 
 /// The mandatory ones among members that were passed over.
 fn absent(fields: Option<&'static [FieldInfo]>, offset: usize) -> impl Iterator<Item = Node> {
-    fields.unwrap_or_default().iter().filter(|field| !field.optional).map(move |field| Node {
-        offset,
-        tag: field.tag,
-        name: module_name(field.name),
-        type_name: Some((field.info)().name),
-        octets: 0,
-        shown: Shown::Nothing,
-        remarks: vec![Remark::Missing],
-        children: Vec::new(),
-        is_summary: false,
-    })
+    fields
+        .unwrap_or_default()
+        .iter()
+        .filter(|field| !field.optional)
+        .map(move |field| Node {
+            offset,
+            tag: field.tag,
+            name: module_name(field.name),
+            type_name: Some((field.info)().name),
+            octets: 0,
+            shown: Shown::Nothing,
+            remarks: vec![Remark::Missing],
+            children: Vec::new(),
+            is_summary: false,
+        })
+}
+
+/// Whether a member is a CHOICE that has no tag of its own and was given none: then it is its
+/// alternatives that stand in its place.
+fn is_untagged_choice(field: &FieldInfo) -> bool {
+    let Shape::Choice(arms) = (field.info)().shape else {
+        return false;
+    };
+    // Tags that alternatives bring with them: SEQUENCE, or one of a message.
+    let brought = || std::iter::once(0x30).chain(0xBF20..=0xBF7E).map(Tag::new);
+    let stands_here = |arm: &FieldInfo| match arm.tag {
+        Some(tag) => (field.accepts)(tag),
+        None => brought().any(|tag| (arm.accepts)(tag) && (field.accepts)(tag)),
+    };
+    field.tag.is_none() && arms.iter().any(stands_here)
 }
 
 /// What an element is called when only its tag is known.
@@ -419,12 +544,17 @@ pub(super) fn generic_name(tag: Tag) -> String {
 }
 
 fn is_constructed(shape: &Shape) -> bool {
-    matches!(shape, Shape::Sequence(_) | Shape::List(_) | Shape::Choice(_) | Shape::Foreign)
+    matches!(
+        shape,
+        Shape::Sequence(_) | Shape::List(_) | Shape::Choice(_) | Shape::Foreign
+    )
 }
 
 /// Length, octets it took, and whether they were as few as possible.
 fn read_length(bytes: &[u8]) -> Result<(usize, usize, bool), &'static str> {
-    let (&first, rest) = bytes.split_first().ok_or("the octets end before the length")?;
+    let (&first, rest) = bytes
+        .split_first()
+        .ok_or("the octets end before the length")?;
     if first < 0x80 {
         return Ok((usize::from(first), 1, true));
     }
@@ -434,8 +564,12 @@ fn read_length(bytes: &[u8]) -> Result<(usize, usize, bool), &'static str> {
         1..=4 => {}
         _ => return Err("malformed length"),
     }
-    let octets = rest.get(..count).ok_or("the octets end inside the length")?;
-    let length = octets.iter().fold(0_usize, |length, &octet| (length << 8) | usize::from(octet));
+    let octets = rest
+        .get(..count)
+        .ok_or("the octets end inside the length")?;
+    let length = octets
+        .iter()
+        .fold(0_usize, |length, &octet| (length << 8) | usize::from(octet));
     let is_minimal = length >= 0x80 && octets.first() != Some(&0);
     Ok((length, 1 + count, is_minimal))
 }

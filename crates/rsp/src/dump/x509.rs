@@ -9,7 +9,13 @@ use crate::der::{BitString, Limits, Oid, Reader, Tag, Tlv, Value};
 
 /// Fills in the node of something that X.509 defines. Under an IMPLICIT tag its members stand
 /// in the tag itself; some senders keep the SEQUENCE inside.
-pub(super) fn foreign(walker: &mut Walker<'_>, node: &mut Node, element: Element, type_name: &str, depth: u8) {
+pub(super) fn foreign(
+    walker: &mut Walker<'_>,
+    node: &mut Node,
+    element: Element,
+    type_name: &str,
+    depth: u8,
+) {
     let mut content = element.content();
     if element.tag != Tag::SEQUENCE
         && matches!(type_name, "Certificate" | "SubjectPublicKeyInfo")
@@ -18,7 +24,9 @@ pub(super) fn foreign(walker: &mut Walker<'_>, node: &mut Node, element: Element
         // The first member of both types is a SEQUENCE that does not begin with another one.
         && Tag::read(walker.octets(inner.content())).is_some_and(|(tag, _)| tag == Tag::SEQUENCE)
     {
-        node.remarks.push(Remark::Tolerated("a SEQUENCE was kept inside the IMPLICIT tag"));
+        node.remarks.push(Remark::Tolerated(
+            "a SEQUENCE was kept inside the IMPLICIT tag",
+        ));
         content = inner.content();
     }
     match type_name {
@@ -29,13 +37,17 @@ pub(super) fn foreign(walker: &mut Walker<'_>, node: &mut Node, element: Element
 }
 
 fn generic(walker: &mut Walker<'_>, content: Range<usize>, depth: u8) -> Vec<Node> {
-    walker.each(content, |walker, inner| walker.generic(inner, generic_name(inner.tag), depth))
+    walker.each(content, |walker, inner| {
+        walker.generic(inner, generic_name(inner.tag), depth)
+    })
 }
 
 fn certificate(walker: &mut Walker<'_>, node: &mut Node, content: Range<usize>, depth: u8) {
     let mut names = ["tbsCertificate", "signatureAlgorithm", "signatureValue"].into_iter();
     node.children = walker.each(content, |walker, member| match names.next() {
-        Some(name @ "tbsCertificate") if member.tag == Tag::SEQUENCE => to_be_signed(walker, member, name, depth),
+        Some(name @ "tbsCertificate") if member.tag == Tag::SEQUENCE => {
+            to_be_signed(walker, member, name, depth)
+        }
         Some(name @ "signatureAlgorithm") => algorithm(walker, member, name, depth),
         Some(name) => walker.generic(member, name.to_owned(), depth),
         None => walker.generic(member, generic_name(member.tag), depth),
@@ -44,7 +56,14 @@ fn certificate(walker: &mut Walker<'_>, node: &mut Node, content: Range<usize>, 
 
 fn to_be_signed(walker: &mut Walker<'_>, element: Element, name: &str, depth: u8) -> Node {
     let mut node = Walker::bare(element, name.to_owned());
-    let mut sequences = ["signature", "issuer", "validity", "subject", "subjectPublicKeyInfo"].into_iter();
+    let mut sequences = [
+        "signature",
+        "issuer",
+        "validity",
+        "subject",
+        "subjectPublicKeyInfo",
+    ]
+    .into_iter();
     node.children = walker.each(element.content(), |walker, member| {
         let octets = walker.octets(member.content());
         match member.tag.octets() {
@@ -60,7 +79,9 @@ fn to_be_signed(walker: &mut Walker<'_>, element: Element, name: &str, depth: u8
                 Some(name @ ("issuer" | "subject")) => {
                     summarised(walker, member, name, distinguished_name(octets), depth + 1)
                 }
-                Some(name @ "validity") => summarised(walker, member, name, validity(octets), depth + 1),
+                Some(name @ "validity") => {
+                    summarised(walker, member, name, validity(octets), depth + 1)
+                }
                 Some(name @ "subjectPublicKeyInfo") => {
                     let mut key = Walker::bare(member, name.to_owned());
                     public_key(walker, &mut key, member.content(), depth + 2);
@@ -87,14 +108,22 @@ fn public_key(walker: &mut Walker<'_>, node: &mut Node, content: Range<usize>, d
 fn algorithm(walker: &mut Walker<'_>, element: Element, name: &str, depth: u8) -> Node {
     let summary = run(walker.octets(element.content())).map(|members| {
         let identifiers = members.iter().filter(|tlv| tlv.tag() == Tag::new(0x06));
-        let texts = identifiers.filter_map(|tlv| Oid::decode_content(*tlv).ok()).map(|oid| oid_text(&oid));
+        let texts = identifiers
+            .filter_map(|tlv| Oid::decode_content(*tlv).ok())
+            .map(|oid| oid_text(&oid));
         texts.collect::<Vec<_>>().join(", ")
     });
     summarised(walker, element, name, summary, depth)
 }
 
 /// A node that stands for its children when they could be summed up.
-fn summarised(walker: &mut Walker<'_>, element: Element, name: &str, summary: Option<String>, depth: u8) -> Node {
+fn summarised(
+    walker: &mut Walker<'_>,
+    element: Element,
+    name: &str,
+    summary: Option<String>,
+    depth: u8,
+) -> Node {
     let mut node = walker.generic(element, name.to_owned(), depth);
     if let Some(text) = summary.filter(|text| !text.is_empty()) {
         node.shown = Shown::Text(text);
@@ -109,7 +138,10 @@ fn extensions(walker: &mut Walker<'_>, element: Element, depth: u8) -> Node {
         let mut inner = Walker::bare(list, generic_name(list.tag));
         inner.children = walker.each(list.content(), |walker, one| {
             let summary = extension(walker.octets(one.content()));
-            let name = summary.as_ref().map_or("extension", |(name, _)| name.as_str()).to_owned();
+            let name = summary
+                .as_ref()
+                .map_or("extension", |(name, _)| name.as_str())
+                .to_owned();
             summarised(walker, one, &name, summary.map(|(_, text)| text), depth + 2)
         });
         walker.note_truncation(list);
@@ -123,8 +155,13 @@ fn extensions(walker: &mut Walker<'_>, element: Element, depth: u8) -> Node {
 fn extension(content: &[u8]) -> Option<(String, String)> {
     let members = run(content)?;
     let oid = Oid::decode_content(*members.first()?).ok()?;
-    let critical = members.iter().any(|tlv| tlv.tag() == Tag::new(0x01) && tlv.content() != [0]);
-    let value = members.last().filter(|tlv| tlv.tag() == Tag::new(0x04))?.content();
+    let critical = members
+        .iter()
+        .any(|tlv| tlv.tag() == Tag::new(0x01) && tlv.content() != [0]);
+    let value = members
+        .last()
+        .filter(|tlv| tlv.tag() == Tag::new(0x04))?
+        .content();
     let dotted = oid.to_string();
     let name = super::names::oid(&oid).unwrap_or_else(|| dotted.clone());
     let text = match dotted.as_str() {
@@ -141,7 +178,14 @@ fn extension(content: &[u8]) -> Option<(String, String)> {
         _ => None,
     };
     let text = text.unwrap_or_else(|| hex(value));
-    Some((name, if critical { format!("critical, {text}") } else { text }))
+    Some((
+        name,
+        if critical {
+            format!("critical, {text}")
+        } else {
+            text
+        },
+    ))
 }
 
 fn key_usage(value: &[u8]) -> Option<String> {
@@ -157,16 +201,26 @@ fn key_usage(value: &[u8]) -> Option<String> {
         "decipherOnly",
     ];
     let bits: BitString = value::decode(run(value)?.first()?.content()).ok()?;
-    let uses = bits.bits().map(|bit| USES.get(bit).copied().unwrap_or("unknown use"));
+    let uses = bits
+        .bits()
+        .map(|bit| USES.get(bit).copied().unwrap_or("unknown use"));
     Some(uses.collect::<Vec<_>>().join(", "))
 }
 
 fn basic_constraints(value: &[u8]) -> Option<String> {
     let members = run(run(value)?.first()?.content())?;
-    let is_ca = members.iter().any(|tlv| tlv.tag() == Tag::new(0x01) && tlv.content() != [0]);
-    let path = members.iter().find(|tlv| tlv.tag() == Tag::new(0x02)).and_then(|tlv| i64::decode_content(*tlv).ok());
+    let is_ca = members
+        .iter()
+        .any(|tlv| tlv.tag() == Tag::new(0x01) && tlv.content() != [0]);
+    let path = members
+        .iter()
+        .find(|tlv| tlv.tag() == Tag::new(0x02))
+        .and_then(|tlv| i64::decode_content(*tlv).ok());
     let role = if is_ca { "a CA" } else { "not a CA" };
-    Some(path.map_or_else(|| role.to_owned(), |length| format!("{role}, path length {length}")))
+    Some(path.map_or_else(
+        || role.to_owned(),
+        |length| format!("{role}, path length {length}"),
+    ))
 }
 
 fn policies(value: &[u8]) -> Option<String> {
@@ -175,19 +229,29 @@ fn policies(value: &[u8]) -> Option<String> {
         let oid = Oid::decode_content(*run(policy.content())?.first()?).ok()?;
         Some(oid_text(&oid))
     });
-    texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(", "))
+    texts
+        .collect::<Option<Vec<_>>>()
+        .map(|texts| texts.join(", "))
 }
 
 /// GeneralNames (RFC 5280 section 4.2.1.6): the kinds that eSIM certificates use.
 fn general_names(content: &[u8]) -> Option<String> {
-    let names = run(content)?.into_iter().map(|name| match name.tag().octets() {
-        0x82 => std::str::from_utf8(name.content()).ok().map(|text| format!("DNS {}", text.escape_debug())),
-        0x86 => std::str::from_utf8(name.content()).ok().map(|text| text.escape_debug().to_string()),
-        0x88 => Oid::decode_content(name).ok().map(|oid| oid_text(&oid)),
-        0xA4 => distinguished_name(run(name.content())?.first()?.content()),
-        _ => None,
-    });
-    names.collect::<Option<Vec<_>>>().map(|names| names.join(", "))
+    let names = run(content)?
+        .into_iter()
+        .map(|name| match name.tag().octets() {
+            0x82 => std::str::from_utf8(name.content())
+                .ok()
+                .map(|text| format!("DNS {}", text.escape_debug())),
+            0x86 => std::str::from_utf8(name.content())
+                .ok()
+                .map(|text| text.escape_debug().to_string()),
+            0x88 => Oid::decode_content(name).ok().map(|oid| oid_text(&oid)),
+            0xA4 => distinguished_name(run(name.content())?.first()?.content()),
+            _ => None,
+        });
+    names
+        .collect::<Option<Vec<_>>>()
+        .map(|names| names.join(", "))
 }
 
 fn name_constraints(value: &[u8]) -> Option<String> {
@@ -209,7 +273,9 @@ fn distribution_points(value: &[u8]) -> Option<String> {
     let mut texts = Vec::new();
     for point in run(run(value)?.first()?.content())? {
         let members = run(point.content())?;
-        let named = members.iter().find(|member| member.tag() == Tag::new(0xA0))?;
+        let named = members
+            .iter()
+            .find(|member| member.tag() == Tag::new(0xA0))?;
         let full_name = run(named.content())?;
         texts.push(general_names(full_name.first()?.content())?);
     }
@@ -222,7 +288,9 @@ fn distinguished_name(content: &[u8]) -> Option<String> {
     for set in run(content)? {
         for attribute in run(set.content())? {
             let members = run(attribute.content())?;
-            let [oid, text] = members.as_slice() else { return None };
+            let [oid, text] = members.as_slice() else {
+                return None;
+            };
             let oid = Oid::decode_content(*oid).ok()?;
             let name = super::names::oid(&oid).unwrap_or_else(|| oid.to_string());
             let text = std::str::from_utf8(text.content()).ok()?;
@@ -234,20 +302,33 @@ fn distinguished_name(content: &[u8]) -> Option<String> {
 
 fn validity(content: &[u8]) -> Option<String> {
     let members = run(content)?;
-    let [from, to] = members.as_slice() else { return None };
-    Some(format!("{} to {}", time(from.tag(), from.content())?, time(to.tag(), to.content())?))
+    let [from, to] = members.as_slice() else {
+        return None;
+    };
+    Some(format!(
+        "{} to {}",
+        time(from.tag(), from.content())?,
+        time(to.tag(), to.content())?
+    ))
 }
 
 /// The content of the first element with this tag, in hexadecimal.
 fn octets_of(value: &[u8], tag: u32) -> Option<String> {
     let members = run(value)?;
-    members.iter().find(|tlv| tlv.tag() == Tag::new(tag)).map(|tlv| hex(tlv.content()))
+    members
+        .iter()
+        .find(|tlv| tlv.tag() == Tag::new(tag))
+        .map(|tlv| hex(tlv.content()))
 }
 
 /// All elements of a run, or nothing if it is malformed or longer than a summary should be.
 fn run(bytes: &[u8]) -> Option<Vec<Tlv<'_>>> {
-    const LIMITS: Limits =
-        Limits { message_octets_max: 1 << 16, depth_max: 16, list_members_max: 64, non_minimal_lengths: true };
+    const LIMITS: Limits = Limits {
+        message_octets_max: 1 << 16,
+        depth_max: 16,
+        list_members_max: 64,
+        non_minimal_lengths: true,
+    };
     let mut reader = Reader::new(bytes, &LIMITS).ok()?;
     let mut members = Vec::new();
     while let Some(tlv) = reader.next().ok()? {
