@@ -466,7 +466,12 @@ mod tests {
         );
         assert_eq!(serde_json::to_string(&command).unwrap(), text);
         assert!(serde_json::from_str::<Command>(r#"{"command":"enable","iccid":"12"}"#).is_err());
-        assert!(serde_json::from_str::<Command>(r#"{"command":"list-eims","x":1}"#).is_err());
+        assert!(
+            serde_json::from_str::<Command>(
+                r#"{"command":"disable","iccid":"89000123456789012341","x":1}"#
+            )
+            .is_err()
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl<'a> ReadTx<'a> {
     ) -> Result<T, SqlError> {
         Ok(self
             .connection
-            .prepare_cached(sql)?
+            .prepare_cached(&numbered(sql))?
             .query_row(params, map)?)
     }
 
@@ -42,7 +42,7 @@ impl<'a> ReadTx<'a> {
     ) -> Result<Option<T>, SqlError> {
         Ok(self
             .connection
-            .prepare_cached(sql)?
+            .prepare_cached(&numbered(sql))?
             .query_row(params, map)
             .optional()?)
     }
@@ -54,7 +54,7 @@ impl<'a> ReadTx<'a> {
         params: impl Params,
         map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, SqlError> {
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut statement = self.connection.prepare_cached(&numbered(sql))?;
         let rows = statement.query_map(params, map)?;
         Ok(rows.collect::<rusqlite::Result<Vec<T>>>()?)
     }
@@ -68,7 +68,7 @@ impl<'a> ReadTx<'a> {
     ) -> Result<(), E> {
         let mut statement = self
             .connection
-            .prepare_cached(sql)
+            .prepare_cached(&numbered(sql))
             .map_err(SqlError::from)?;
         let mut rows = statement.query(params).map_err(SqlError::from)?;
         while let Some(row) = rows.next().map_err(SqlError::from)? {
@@ -79,7 +79,10 @@ impl<'a> ReadTx<'a> {
 
     /// Whether the query gives at least one row.
     pub fn exists(&self, sql: &str, params: impl Params) -> Result<bool, SqlError> {
-        Ok(self.connection.prepare_cached(sql)?.exists(params)?)
+        Ok(self
+            .connection
+            .prepare_cached(&numbered(sql))?
+            .exists(params)?)
     }
 }
 
@@ -101,8 +104,25 @@ impl<'a> Tx<'a> {
 
     /// Runs one statement that gives no rows and returns how many rows it changed.
     pub fn execute(&self, sql: &str, params: impl Params) -> Result<usize, SqlError> {
-        Ok(self.read.connection.prepare_cached(sql)?.execute(params)?)
+        Ok(self
+            .read
+            .connection
+            .prepare_cached(&numbered(sql))?
+            .execute(params)?)
     }
+}
+
+/// `$n` means the n-th parameter, as in PostgreSQL. To SQLite it is only a name, numbered by where it first stands; its own
+/// spelling for the n-th parameter is `?n`.
+fn numbered(sql: &str) -> String {
+    let mut out = String::with_capacity(sql.len());
+    let mut characters = sql.chars().peekable();
+    while let Some(character) = characters.next() {
+        let starts_parameter =
+            character == '$' && characters.peek().is_some_and(char::is_ascii_digit);
+        out.push(if starts_parameter { '?' } else { character });
+    }
+    out
 }
 
 impl<'a> Deref for Tx<'a> {
@@ -110,5 +130,37 @@ impl<'a> Deref for Tx<'a> {
 
     fn deref(&self) -> &Self::Target {
         &self.read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params;
+
+    #[test]
+    fn parameters_are_numbered_not_ordered_by_appearance() {
+        let connection = Connection::open_in_memory().unwrap();
+        let tx = Tx::new(&connection);
+        tx.execute("CREATE TABLE card (eid TEXT, label TEXT)", params![])
+            .unwrap();
+        tx.execute(
+            "INSERT INTO card (eid, label) VALUES ($1, '$x')",
+            params!["89"],
+        )
+        .unwrap();
+        tx.execute(
+            "UPDATE card SET label = $2 WHERE eid = $1 AND label = '$x'",
+            params!["89", "meter"],
+        )
+        .unwrap();
+        let label: String = tx
+            .query_row(
+                "SELECT label FROM card WHERE eid = $1",
+                params!["89"],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(label, "meter");
     }
 }

@@ -1,0 +1,181 @@
+//! How a device becomes known: certificates, token, retirement.
+
+use eim::actor::Actor;
+use eim::command::Command;
+use eim::{DeviceError, DeviceState, NewDevice, OperationError, Proposal};
+use rsp::sgp32::{
+    EimPackageError, EimPackageResult, EuiccPackageErrorUnsigned, EuiccPackageResult,
+    EuiccResultData, GetEimPackageResponse, ListEimResult,
+};
+
+use crate::world::{
+    EID, World, acknowledged, expect_data_request, is_nothing, is_refused, other_eid,
+};
+
+fn no_eims() -> Vec<EuiccResultData> {
+    vec![EuiccResultData::ListEimResult(ListEimResult::EimIdList(
+        Vec::new(),
+    ))]
+}
+
+#[tokio::test]
+async fn a_new_device_is_asked_for_its_certificates_before_anything_else() {
+    let world = World::new();
+    let peer = world.connect();
+    let euicc = world.device(EID.parse().unwrap()).await;
+    world.propose(euicc.eid, vec![Command::ListEims]).await;
+    let request = expect_data_request(world.poll(euicc.eid, &peer).await);
+    assert!(request.tag_list.windows(2).any(|tags| tags == [0xA5, 0xA6]));
+    assert!(
+        is_nothing(&world.poll(euicc.eid, &peer).await),
+        "asked once on a connection, not for ever"
+    );
+    world
+        .provide(euicc.eid, euicc.introduce(&request), &peer)
+        .await;
+    world.package(euicc.eid, &peer).await;
+}
+
+#[tokio::test]
+async fn certificates_of_another_euicc_are_not_taken() {
+    let world = World::new();
+    let peer = world.connect();
+    let euicc = world.device(EID.parse().unwrap()).await;
+    let impostor = world.euicc(other_eid());
+    let request = expect_data_request(world.poll(euicc.eid, &peer).await);
+    let answer = world
+        .provide(euicc.eid, impostor.introduce(&request), &peer)
+        .await;
+    assert!(is_refused(&answer), "{answer:?}");
+    assert_eq!(world.eim.device(euicc.eid).unwrap().euicc_certificate, None);
+}
+
+#[tokio::test]
+async fn a_token_is_learnt_from_the_device_until_a_signature_has_proved_one() {
+    let world = World::new();
+    let peer = world.connect();
+    let mut euicc = world.euicc(EID.parse().unwrap());
+    world
+        .eim
+        .register_device(&world.operator, NewDevice::new(euicc.eid))
+        .await
+        .unwrap();
+    let request = expect_data_request(world.poll(euicc.eid, &peer).await);
+    let mut introduction = euicc.introduce(&request);
+    if let EimPackageResult::IpaEuiccDataResponse(rsp::sgp32::IpaEuiccDataResponse::IpaEuiccData(
+        data,
+    )) = &mut introduction
+    {
+        data.association_token = None;
+    }
+    world.provide(euicc.eid, introduction, &peer).await;
+    world.propose(euicc.eid, vec![Command::ListEims]).await;
+
+    // Signed without the token, the package does not verify; the eUICC says which token it keeps.
+    euicc.token = Some(7);
+    let package = world.package(euicc.eid, &peer).await;
+    let says_seven = unsigned_error(&package, Some(7));
+    world.provide(euicc.eid, says_seven, &peer).await;
+    assert_eq!(
+        world.eim.device(euicc.eid).unwrap().association_token,
+        Some(7)
+    );
+    let resigned = world.package(euicc.eid, &peer).await;
+    assert_eq!(
+        resigned.euicc_package_signed.counter_value, 2,
+        "no counter is used twice"
+    );
+
+    let result = euicc.execute(&resigned, no_eims());
+    assert_eq!(
+        acknowledged(&world.provide(euicc.eid, result, &peer).await),
+        [1]
+    );
+    assert_eq!(
+        world.eim.device(euicc.eid).unwrap().state,
+        DeviceState::Associated
+    );
+
+    // From now on nobody can talk the eIM into another token.
+    world.propose(euicc.eid, vec![Command::ListEims]).await;
+    let package = world.package(euicc.eid, &peer).await;
+    world
+        .provide(euicc.eid, unsigned_error(&package, Some(8)), &peer)
+        .await;
+    assert_eq!(
+        world.eim.device(euicc.eid).unwrap().association_token,
+        Some(7)
+    );
+}
+
+#[tokio::test]
+async fn a_token_given_at_registration_is_never_learnt_from_the_device() {
+    let world = World::new();
+    let peer = world.connect();
+    let euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    world.propose(euicc.eid, vec![Command::ListEims]).await;
+    let package = world.package(euicc.eid, &peer).await;
+    world
+        .provide(euicc.eid, unsigned_error(&package, Some(99)), &peer)
+        .await;
+    assert_eq!(
+        world.eim.device(euicc.eid).unwrap().association_token,
+        Some(1)
+    );
+}
+
+#[tokio::test]
+async fn a_retired_device_gets_nothing_and_nothing_can_be_asked_of_it() {
+    let world = World::new();
+    let peer = world.connect();
+    let euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    world.propose(euicc.eid, vec![Command::ListEims]).await;
+    world
+        .eim
+        .retire_device(&Actor::operator("olga"), euicc.eid)
+        .await
+        .unwrap();
+    let response = world.poll(euicc.eid, &peer).await;
+    assert_eq!(
+        response,
+        GetEimPackageResponse::EimPackageError(EimPackageError::EidNotFound)
+    );
+    let proposal = Proposal {
+        eid: euicc.eid,
+        commands: vec![Command::ListEims],
+        lifetime_ms: None,
+    };
+    let refused = world
+        .eim
+        .propose(&world.operator, proposal)
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, OperationError::Retired(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_device_is_registered_once() {
+    let world = World::new();
+    let euicc = world.device(EID.parse().unwrap()).await;
+    let refused = world
+        .eim
+        .register_device(&world.operator, NewDevice::new(euicc.eid))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, DeviceError::Exists(_)), "{refused}");
+}
+
+fn unsigned_error(
+    package: &rsp::sgp32::EuiccPackageRequest,
+    token: Option<i64>,
+) -> EimPackageResult {
+    EimPackageResult::EuiccPackageResult(EuiccPackageResult::EuiccPackageErrorUnsigned(
+        EuiccPackageErrorUnsigned {
+            eim_id: package.euicc_package_signed.eim_id.clone(),
+            eim_transaction_id: package.euicc_package_signed.eim_transaction_id.clone(),
+            association_token: token,
+            euicc_package_unsigned_error_code: None,
+            extensions: Default::default(),
+        },
+    ))
+}
