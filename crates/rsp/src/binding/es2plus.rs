@@ -143,7 +143,7 @@ pub struct HandleDownloadProgressInfo {
     pub result_data: Option<Vec<u8>>,
 }
 
-/// A MatchingID: capitals, digits and `-`, at most 255; may be empty (SGP.22 v2.5 section 4.1.1).
+/// A MatchingID: capitals, digits and `-`, at most 255; may be empty (SGP.22 v2.5 section 4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MatchingId(String);
 

@@ -1,5 +1,5 @@
 //! ES9+ (LPA or IPA to SM-DP+), ES9+' (eIM to SM-DP+) and ES11 (to an SM-DS): SGP.22 v2.5
-//! sections 5.6, 5.8 and 6.5 to 6.6, SGP.32 v1.2 section 5.15.
+//! sections 5.6, 5.8 and 6.5 to 6.6.
 //!
 //! An answer is the typed success or a [`Failure`] with the status codes of the JSON binding; in
 //! the ASN.1 binding they become the error codes of the module ([`ErrorCode`]).

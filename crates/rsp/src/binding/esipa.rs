@@ -3,28 +3,31 @@
 //! [`Request`] and [`Response`] are the functions that an IPA calls; [`InjectionRequest`] and
 //! [`InjectionResponse`] are TransferEimPackage, which an eIM calls.
 
+mod injection;
+mod members;
+
+pub use injection::{InjectionRequest, InjectionResponse, TRANSFER_EIM_PACKAGE};
+use members::{
+    authenticate_client_ok_from_json, authenticate_client_to_json, eid, eim_package_from_json,
+    eim_package_to_json, get_eim_package_from_json, get_eim_package_to_json,
+    handle_notification_from_json, initiate_authentication_ok_from_json,
+    initiate_authentication_to_json,
+};
+
 use super::json::{Member, Object, Writer};
 use super::status::{failed, read_outcome, success};
 use super::{Error, ErrorCode, Failure};
-use crate::der::{self, Element, ErrorKind, Extensions, Limits, Null, Octets, Reader, Tag};
-use crate::ids::EidOctets;
-use crate::sgp22::{KeyIdentifier, PendingNotification};
+use crate::der::{self, Element, ErrorKind, Extensions, Limits, Reader, Tag};
 use crate::sgp32::{
-    AuthenticateClientErrorEsipa, AuthenticateClientOkDpEsipa, AuthenticateClientOkDsEsipa,
-    AuthenticateClientRequestEsipa, AuthenticateClientResponseEsipa, CancelSessionErrorEsipa,
-    CancelSessionOk, CancelSessionRequestEsipa, CancelSessionResponseEsipa, EimPackageError,
-    EimPackageResultErrorCode, EmptyResponse, EprAndNotifications,
-    GetBoundProfilePackageErrorEsipa, GetBoundProfilePackageOkEsipa,
-    GetBoundProfilePackageRequestEsipa, GetBoundProfilePackageResponseEsipa, GetEimPackageRequest,
-    GetEimPackageResponse, HandleNotificationEsipa, InitiateAuthenticationErrorEsipa,
-    InitiateAuthenticationOkEsipa, InitiateAuthenticationRequestEsipa,
+    AuthenticateClientErrorEsipa, AuthenticateClientRequestEsipa, AuthenticateClientResponseEsipa,
+    CancelSessionErrorEsipa, CancelSessionOk, CancelSessionRequestEsipa,
+    CancelSessionResponseEsipa, EimPackageError, EmptyResponse, GetBoundProfilePackageErrorEsipa,
+    GetBoundProfilePackageOkEsipa, GetBoundProfilePackageRequestEsipa,
+    GetBoundProfilePackageResponseEsipa, GetEimPackageRequest, GetEimPackageResponse,
+    HandleNotificationEsipa, InitiateAuthenticationErrorEsipa, InitiateAuthenticationRequestEsipa,
     InitiateAuthenticationResponseEsipa, ProvideEimPackageResult, ProvideEimPackageResultError,
-    ProvideEimPackageResultResponse, StateChangeCause, TransferEimPackageRequest,
-    TransferEimPackageResponse,
+    ProvideEimPackageResultResponse,
 };
-
-/// Name of TransferEimPackage in the path of the JSON binding.
-pub const TRANSFER_EIM_PACKAGE: &str = "transferEimPackage";
 
 /// The functions that an IPA calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,16 +76,6 @@ pub enum Response {
     GetEimPackage(GetEimPackageResponse),
     ProvideEimPackageResult(ProvideEimPackageResultResponse),
 }
-
-/// What an eIM pushes to an IPA.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
-pub struct InjectionRequest(pub TransferEimPackageRequest);
-
-/// What an IPA answers to a push.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
-pub struct InjectionResponse(pub TransferEimPackageResponse);
 
 impl Function {
     /// Every function.
@@ -522,130 +515,6 @@ impl Response {
     }
 }
 
-impl InjectionRequest {
-    /// Reads a body of the ASN.1 binding.
-    pub fn from_asn1(body: &[u8]) -> Result<Self, Error> {
-        decode(body, &Limits::default()).map(Self)
-    }
-
-    /// The body of the ASN.1 binding.
-    pub fn to_asn1(&self) -> Vec<u8> {
-        self.0.to_der()
-    }
-
-    /// Reads a body of the JSON binding, posted to the path that ends in `function`.
-    pub fn from_json(function: &str, body: &[u8]) -> Result<Self, Error> {
-        use TransferEimPackageRequest as R;
-        if function != TRANSFER_EIM_PACKAGE {
-            return Err(Error::unknown_function(function));
-        }
-        let limits = Limits::default();
-        let body = Object::parse(body, &limits)?;
-        if let Some(request) = body.optional("euiccPackageRequest", Member::der)? {
-            return Ok(Self(R::EuiccPackageRequest(request)));
-        }
-        if let Some(request) = body.optional("ipaEuiccDataRequest", Member::der)? {
-            return Ok(Self(R::IpaEuiccDataRequest(request)));
-        }
-        if let Some(acknowledgements) = body.optional("eimAcknowledgements", Member::der)? {
-            return Ok(Self(R::EimAcknowledgements(acknowledgements)));
-        }
-        body.required("profileDownloadTriggerRequest", Member::der)
-            .map(R::ProfileDownloadTriggerRequest)
-            .map(Self)
-    }
-
-    /// The last path segment and the body of the JSON binding.
-    pub fn to_json(&self) -> Result<(&'static str, Vec<u8>), Error> {
-        use TransferEimPackageRequest as R;
-        let body = match &self.0 {
-            R::EuiccPackageRequest(request) => Writer::new().der("euiccPackageRequest", request),
-            R::IpaEuiccDataRequest(request) => Writer::new().der("ipaEuiccDataRequest", request),
-            R::EimAcknowledgements(acknowledgements) => {
-                Writer::new().der("eimAcknowledgements", acknowledgements)
-            }
-            R::ProfileDownloadTriggerRequest(request) => {
-                Writer::new().der("profileDownloadTriggerRequest", request)
-            }
-            R::Unknown(_) => return Err(not_expressible("this kind of eIM Package")),
-        };
-        Ok((TRANSFER_EIM_PACKAGE, body.into_body()))
-    }
-}
-
-impl InjectionResponse {
-    /// Reads the body of an answer in the ASN.1 binding.
-    pub fn from_asn1(body: &[u8]) -> Result<Self, Error> {
-        decode(body, &Limits::default()).map(Self)
-    }
-
-    /// The body of the ASN.1 binding.
-    pub fn to_asn1(&self) -> Vec<u8> {
-        self.0.to_der()
-    }
-
-    /// Reads the body of an answer in the JSON binding. The header may be absent: not every IPA
-    /// writes it.
-    pub fn from_json(body: &[u8]) -> Result<Self, Error> {
-        use TransferEimPackageResponse as R;
-        let limits = Limits::default();
-        let body = Object::parse(body, &limits)?;
-        let outcome = read_outcome(&body)?.unwrap_or(Ok(()));
-        if let Some(number) = body.optional("eimPackageError", Member::number)? {
-            return Ok(Self(R::EimPackageError(
-                EimPackageResultErrorCode::from_number(number),
-            )));
-        }
-        if outcome.is_err() {
-            return Ok(Self(R::EimPackageError(
-                EimPackageResultErrorCode::UndefinedError,
-            )));
-        }
-        if let Some(result) = body.optional("euiccPackageResult", Member::der)? {
-            return Ok(Self(R::EuiccPackageResult(result)));
-        }
-        if let Some(both) = body.optional("ePRAndNotifications", Member::object)? {
-            return Ok(Self(R::EprAndNotifications(EprAndNotifications {
-                euicc_package_result: both
-                    .required("ePRAndNotifications.euiccPackageResult", Member::der)?,
-                notification_list: both
-                    .required("ePRAndNotifications.notificationList", notification_list)?,
-                extensions: Extensions::default(),
-            })));
-        }
-        if let Some(response) = body.optional("ipaEuiccDataResponse", Member::der)? {
-            return Ok(Self(R::IpaEuiccDataResponse(response)));
-        }
-        Ok(Self(R::EimPackageReceived(Null)))
-    }
-
-    /// The body of the JSON binding.
-    pub fn to_json(&self) -> Result<Vec<u8>, Error> {
-        use TransferEimPackageResponse as R;
-        let body = match &self.0 {
-            R::EuiccPackageResult(result) => success().der("euiccPackageResult", result),
-            R::EprAndNotifications(both) => success().value(
-                "ePRAndNotifications",
-                Writer::new()
-                    .der("euiccPackageResult", &both.euicc_package_result)
-                    .octets(
-                        "notificationList",
-                        &pending_notification_list(&both.notification_list),
-                    )
-                    .into_value(),
-            ),
-            R::IpaEuiccDataResponse(response) => success().der("ipaEuiccDataResponse", response),
-            R::EimPackageReceived(_) => success(),
-            // No status code is defined for these, so the number alone says it.
-            R::EimPackageError(code) => success().value("eimPackageError", code.number()),
-            R::EimPackageReceivedWithCid(_) | R::EimPackageErrorWithCid(_) | R::Unknown(_) => {
-                return Err(not_expressible("this kind of TransferEimPackageResponse"));
-            }
-        };
-        Ok(body.into_body())
-    }
-}
-
 macro_rules! error_arms {
     ( $( $code:ty => $response:ident :: $arm:ident; )* ) => { $(
         impl From<$code> for $response {
@@ -689,222 +558,4 @@ impl EidFault {
             Self::Invalid
         })
     }
-}
-
-/// 32 digits. Whether they are an EID is for the caller to check, as in the ASN.1 binding.
-fn eid(member: Member<'_>) -> Result<EidOctets, Error> {
-    let malformed = Error::Malformed {
-        member: "eidValue",
-        problem: "is not 32 digits",
-    };
-    let text = member.text()?;
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect();
-    let Some(digits) = digits.filter(|digits| digits.len() == 32) else {
-        return Err(malformed);
-    };
-    let mut octets = [0; 16];
-    for (octet, pair) in octets.iter_mut().zip(digits.chunks_exact(2)) {
-        *octet = pair.iter().fold(0, |packed, digit| (packed << 4) | digit);
-    }
-    Ok(EidOctets(octets))
-}
-
-fn get_eim_package_from_json(body: &Object<'_>) -> Result<GetEimPackageRequest, Error> {
-    Ok(GetEimPackageRequest {
-        eid_value: body.required("eidValue", eid)?,
-        notify_state_change: body
-            .optional("notifyStateChange", Member::boolean)?
-            .unwrap_or(false)
-            .then_some(Null),
-        state_change_cause: body
-            .optional("stateChangeCause", Member::number)?
-            .map(StateChangeCause::from_number),
-        r_plmn: body.optional("rPlmn", Member::octets)?.map(Octets),
-        extensions: Extensions::default(),
-    })
-}
-
-fn get_eim_package_to_json(request: &GetEimPackageRequest) -> Writer {
-    let mut body = Writer::new().text("eidValue", request.eid_value);
-    if request.notify_state_change.is_some() {
-        body = body.value("notifyStateChange", true);
-    }
-    if let Some(cause) = request.state_change_cause {
-        body = body.value("stateChangeCause", cause.number());
-    }
-    if let Some(plmn) = &request.r_plmn {
-        body = body.octets("rPlmn", plmn);
-    }
-    body
-}
-
-fn handle_notification_from_json(body: &Object<'_>) -> Result<HandleNotificationEsipa, Error> {
-    if let Some(result) = body.optional("provideEimPackageResult", Member::der)? {
-        return Ok(HandleNotificationEsipa::ProvideEimPackageResult(result));
-    }
-    body.required("pendingNotification", Member::der)
-        .map(HandleNotificationEsipa::PendingNotification)
-}
-
-fn initiate_authentication_ok_from_json(
-    body: &Object<'_>,
-) -> Result<InitiateAuthenticationOkEsipa, Error> {
-    Ok(InitiateAuthenticationOkEsipa {
-        transaction_id: body.optional("transactionId", Member::parsed)?,
-        server_signed1: body.required("serverSigned1", Member::der)?,
-        server_signature1: body.required("serverSignature1", Member::signature)?,
-        euicc_ci_pk_identifier_to_be_used: body
-            .required("euiccCiPKIdentifierToBeUsed", Member::key_identifier)?
-            .0,
-        server_certificate: body.required("serverCertificate", Member::der)?,
-        matching_id: body.optional("matchingId", Member::text)?,
-        ctx_params1: body.optional("ctxParams1", Member::der)?,
-        extensions: Extensions::default(),
-    })
-}
-
-fn initiate_authentication_to_json(
-    response: &InitiateAuthenticationResponseEsipa,
-) -> Result<Writer, Error> {
-    use InitiateAuthenticationResponseEsipa as R;
-    match response {
-        R::InitiateAuthenticationOkEsipa(ok) => Ok(success()
-            .text_optional("transactionId", ok.transaction_id.as_ref())
-            .der("serverSigned1", &ok.server_signed1)
-            .der("serverSignature1", &ok.server_signature1)
-            .der(
-                "euiccCiPKIdentifierToBeUsed",
-                &KeyIdentifier(ok.euicc_ci_pk_identifier_to_be_used.clone()),
-            )
-            .der("serverCertificate", &ok.server_certificate)
-            .text_optional("matchingId", ok.matching_id.as_ref())
-            .der_optional("ctxParams1", ok.ctx_params1.as_ref())),
-        R::InitiateAuthenticationErrorEsipa(code) => Ok(failed(&code.status().into())),
-        R::Unknown(_) => Err(not_expressible("InitiateAuthenticationResponse")),
-    }
-}
-
-/// An SM-DP+'s answer has signed data, an SM-DS's has not.
-fn authenticate_client_ok_from_json(
-    body: &Object<'_>,
-) -> Result<AuthenticateClientResponseEsipa, Error> {
-    use AuthenticateClientResponseEsipa as R;
-    if !body.has("smdpSigned2") && !body.has("smdpCertificate") {
-        return Ok(R::AuthenticateClientOkDsEsipa(
-            AuthenticateClientOkDsEsipa {
-                transaction_id: body.required("transactionId", Member::parsed)?,
-                profile_download_trigger: body.optional("profileDownloadTrigger", Member::der)?,
-                extensions: Extensions::default(),
-            },
-        ));
-    }
-    Ok(R::AuthenticateClientOkDpEsipa(
-        AuthenticateClientOkDpEsipa {
-            transaction_id: body.optional("transactionId", Member::parsed)?,
-            profile_meta_data: body.optional("profileMetadata", Member::der)?,
-            smdp_signed2: body.required("smdpSigned2", Member::der)?,
-            smdp_signature2: body.required("smdpSignature2", Member::signature)?,
-            smdp_certificate: body.required("smdpCertificate", Member::der)?,
-            hash_cc: body.optional("hashCc", Member::hash)?,
-            extensions: Extensions::default(),
-        },
-    ))
-}
-
-fn authenticate_client_to_json(
-    response: &AuthenticateClientResponseEsipa,
-) -> Result<Writer, Error> {
-    use AuthenticateClientResponseEsipa as R;
-    match response {
-        R::AuthenticateClientOkDpEsipa(ok) => {
-            let body = success()
-                .text_optional("transactionId", ok.transaction_id.as_ref())
-                .der_optional("profileMetadata", ok.profile_meta_data.as_ref())
-                .der("smdpSigned2", &ok.smdp_signed2)
-                .der("smdpSignature2", &ok.smdp_signature2)
-                .der("smdpCertificate", &ok.smdp_certificate);
-            Ok(match &ok.hash_cc {
-                Some(hash) => body.octets("hashCc", hash),
-                None => body,
-            })
-        }
-        R::AuthenticateClientOkDsEsipa(ok) => Ok(success()
-            .text("transactionId", &ok.transaction_id)
-            .der_optional(
-                "profileDownloadTrigger",
-                ok.profile_download_trigger.as_ref(),
-            )),
-        R::AuthenticateClientErrorEsipa(code) => Ok(failed(&code.status().into())),
-        R::Unknown(_) => Err(not_expressible("AuthenticateClientResponse")),
-    }
-}
-
-/// Some eIMs answer the bare number together with success, others the status code alone.
-fn eim_package_from_json(
-    body: &Object<'_>,
-    outcome: Result<(), Failure>,
-) -> Result<GetEimPackageResponse, Error> {
-    use GetEimPackageResponse as R;
-    if let Some(number) = body.optional("eimPackageError", Member::number)? {
-        return Ok(R::EimPackageError(EimPackageError::from_number(number)));
-    }
-    if let Err(failure) = outcome {
-        return Ok(R::EimPackageError(EimPackageError::from_status(
-            &failure.code,
-        )));
-    }
-    if let Some(request) = body.optional("euiccPackageRequest", Member::der)? {
-        return Ok(R::EuiccPackageRequest(request));
-    }
-    if let Some(request) = body.optional("ipaEuiccDataRequest", Member::der)? {
-        return Ok(R::IpaEuiccDataRequest(request));
-    }
-    body.required("profileDownloadTriggerRequest", Member::der)
-        .map(R::ProfileDownloadTriggerRequest)
-}
-
-fn eim_package_to_json(response: &GetEimPackageResponse) -> Result<Writer, Error> {
-    use GetEimPackageResponse as R;
-    Ok(match response {
-        R::EuiccPackageRequest(request) => success().der("euiccPackageRequest", request),
-        R::IpaEuiccDataRequest(request) => success().der("ipaEuiccDataRequest", request),
-        R::ProfileDownloadTriggerRequest(request) => {
-            success().der("profileDownloadTriggerRequest", request)
-        }
-        R::EimPackageError(code) => {
-            failed(&code.status().into()).value("eimPackageError", code.number())
-        }
-        R::Unknown(_) => return Err(not_expressible("this kind of eIM Package")),
-    })
-}
-
-/// PendingNotificationList by itself: a SEQUENCE OF.
-fn pending_notification_list(list: &Vec<PendingNotification>) -> Vec<u8> {
-    let mut writer = der::Writer::new();
-    writer.value(Tag::SEQUENCE.octets(), list);
-    writer.into_bytes()
-}
-
-/// The list under its own tag `30`, or under the `A0` that it has inside ePRAndNotifications.
-fn notification_list(member: Member<'_>) -> Result<Vec<PendingNotification>, Error> {
-    let octets = member.octets()?;
-    let limits = Limits::default();
-    let decode = || {
-        let mut reader = Reader::new(&octets, &limits)?;
-        let list = reader.expect_any()?;
-        reader.finish()?;
-        if ![Tag::SEQUENCE, Tag::new(0xA0)].contains(&list.tag()) {
-            return Err(der::Error::new(ErrorKind::UnexpectedTag {
-                found: list.tag(),
-            }));
-        }
-        list.members()
-    };
-    decode().map_err(|source| Error::Object {
-        member: "ePRAndNotifications.notificationList",
-        source,
-    })
 }
