@@ -144,3 +144,334 @@ async fn a_device_that_never_proves_itself_ends_in_an_error_that_says_what_to_do
             .contains("insecure_trust_any_connection")
     );
 }
+
+mod indirect {
+    //! The eIM between IPA and SM-DP+.
+
+    use super::*;
+    use crate::world::EID;
+    use eim::es9::ConnectorError;
+    use rsp::binding::es9plus;
+    use rsp::binding::esipa::{Request, Response};
+    use rsp::der::{Element, Encoded, Octets};
+    use rsp::ids::TransactionId;
+    use rsp::sgp22::{
+        AuthenticateClientOk, AuthenticateResponseError, AuthenticateServerResponse,
+        BoundProfilePackage, CcRequiredFlag, Certificate, GetBoundProfilePackageOk,
+        InitiateAuthenticationOkEs9, KeyIdentifier, PrepareDownloadResponse,
+        PrepareDownloadResponseError, Segment88, ServerSigned1, Signature, SmdpSigned2,
+        StoreMetadataRequest,
+    };
+    use rsp::sgp32::{
+        AuthenticateClientErrorEsipa, AuthenticateClientRequestEsipa,
+        AuthenticateClientResponseEsipa, GetBoundProfilePackageErrorEsipa,
+        GetBoundProfilePackageRequestEsipa, GetBoundProfilePackageResponseEsipa,
+        InitiateAuthenticationErrorEsipa, InitiateAuthenticationRequestEsipa,
+        InitiateAuthenticationResponseEsipa,
+    };
+
+    const TXID: &str = "0102030405060708090A0B0C0D0E0F10";
+
+    fn signature() -> Signature {
+        Signature(Octets(vec![7; 64]))
+    }
+
+    fn metadata(name: &str) -> StoreMetadataRequest {
+        StoreMetadataRequest {
+            iccid: ICCID.parse().unwrap(),
+            service_provider_name: "Operator".to_owned(),
+            profile_name: name.to_owned(),
+            icon_type: None,
+            icon: None,
+            profile_class: None,
+            notification_configuration_info: None,
+            profile_owner: None,
+            profile_policy_rules: None,
+            service_specific_data_stored_in_euicc: None,
+            service_specific_data_not_stored_in_euicc: None,
+            ecall_indication: None,
+            fallback_allowed: None,
+            extensions: Default::default(),
+        }
+    }
+
+    /// The published package with other metadata in its 88 segment.
+    fn package(metadata: &StoreMetadataRequest) -> BoundProfilePackage {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/data/vectors/bpp_onomondo.hex"
+        );
+        let hex = std::fs::read_to_string(path).unwrap();
+        let mut package = BoundProfilePackage::from_der(&hex::decode(hex.trim()).unwrap()).unwrap();
+        let mut segment = metadata.to_der();
+        segment.extend([0; 8]);
+        package.sequence_of88 = vec![Segment88(Octets(segment))];
+        package
+    }
+
+    /// Scripts an SM-DP+ that says it is `address` and delivers `delivered` after announcing "Meter".
+    fn script(world: &World, address: &'static str, delivered: &'static str) {
+        let certificate =
+            Certificate::from_der_bytes(world.pki.smdp_auth.certificate.der().to_vec()).unwrap();
+        *world.smdp.answers.lock().unwrap() = Some(Box::new(move |_, request| {
+            let transaction_id: TransactionId = TXID.parse().unwrap();
+            Ok::<_, ConnectorError>(match request {
+                es9plus::Request::InitiateAuthentication(request) => {
+                    es9plus::Response::InitiateAuthentication(Ok(InitiateAuthenticationOkEs9 {
+                        transaction_id: transaction_id.clone(),
+                        server_signed1: Encoded::new(ServerSigned1 {
+                            transaction_id,
+                            euicc_challenge: request.euicc_challenge,
+                            server_address: address.to_owned(),
+                            server_challenge: [2; 16],
+                            extensions: Default::default(),
+                        }),
+                        server_signature1: signature(),
+                        euicc_ci_pk_id_to_be_used: KeyIdentifier(Octets(vec![1; 20])),
+                        server_certificate: certificate.clone(),
+                        extensions: Default::default(),
+                    }))
+                }
+                es9plus::Request::AuthenticateClient(_) => {
+                    es9plus::Response::AuthenticateClient(Ok(AuthenticateClientOk {
+                        transaction_id: transaction_id.clone(),
+                        profile_meta_data: metadata("Meter"),
+                        smdp_signed2: Encoded::new(SmdpSigned2 {
+                            transaction_id,
+                            cc_required_flag: CcRequiredFlag(true),
+                            bpp_euicc_otpk: None,
+                            extensions: Default::default(),
+                        }),
+                        smdp_signature2: signature(),
+                        smdp_certificate: certificate.clone(),
+                        extensions: Default::default(),
+                    }))
+                }
+                es9plus::Request::GetBoundProfilePackage(_) => {
+                    es9plus::Response::GetBoundProfilePackage(Ok(GetBoundProfilePackageOk {
+                        transaction_id,
+                        bound_profile_package: package(&metadata(delivered)),
+                        extensions: Default::default(),
+                    }))
+                }
+                es9plus::Request::CancelSession(_) => es9plus::Response::CancelSession(Ok(())),
+                es9plus::Request::HandleNotification(_) => es9plus::Response::HandleNotification,
+            })
+        }));
+    }
+
+    async fn triggered_for(
+        world: &World,
+        code: &str,
+    ) -> (PaperEuicc, Peer, ProfileDownloadTriggerRequest, uuid::Uuid) {
+        let peer = world.connect();
+        let mut euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+        let command = Command::Download {
+            source: DownloadSource::ActivationCode(code.to_owned()),
+            route: Route::Indirect,
+            confirmation_code: Some("4321".to_owned()),
+        };
+        let operation = world.propose(euicc.eid, vec![command]).await;
+        let proof = world.package(euicc.eid, &peer).await;
+        let list = vec![EuiccResultData::ListProfileInfoResult(
+            ProfileInfoListResponse::ProfileInfoListOk(Vec::new()),
+        )];
+        let result = euicc.execute(&proof, list);
+        world.provide(euicc.eid, result, &peer).await;
+        match world.poll(euicc.eid, &peer).await {
+            GetEimPackageResponse::ProfileDownloadTriggerRequest(trigger) => {
+                (euicc, peer, trigger, operation.id)
+            }
+            other => panic!("no trigger: {other:?}"),
+        }
+    }
+
+    async fn initiate(
+        world: &World,
+        trigger: &ProfileDownloadTriggerRequest,
+        address: Option<&str>,
+        peer: &Peer,
+    ) -> InitiateAuthenticationResponseEsipa {
+        let request = InitiateAuthenticationRequestEsipa {
+            euicc_challenge: [1; 16],
+            smdp_address: address.map(str::to_owned),
+            euicc_info1: None,
+            eim_transaction_id: trigger.eim_transaction_id.clone(),
+            extensions: Default::default(),
+        };
+        match world
+            .eim
+            .handle(Request::InitiateAuthentication(request), peer)
+            .await
+            .unwrap()
+        {
+            Response::InitiateAuthentication(response) => response,
+            other => panic!("another function answered: {other:?}"),
+        }
+    }
+
+    async fn authenticate(world: &World, peer: &Peer) -> AuthenticateClientResponseEsipa {
+        let request = AuthenticateClientRequestEsipa {
+            transaction_id: TXID.parse().unwrap(),
+            authenticate_server_response: Encoded::new(
+                AuthenticateServerResponse::AuthenticateResponseError(AuthenticateResponseError {
+                    transaction_id: TXID.parse().unwrap(),
+                    authenticate_error_code: rsp::sgp22::AuthenticateErrorCode::UndefinedError,
+                    extensions: Default::default(),
+                }),
+            ),
+            extensions: Default::default(),
+        };
+        match world
+            .eim
+            .handle(Request::AuthenticateClient(request), peer)
+            .await
+            .unwrap()
+        {
+            Response::AuthenticateClient(response) => response,
+            other => panic!("another function answered: {other:?}"),
+        }
+    }
+
+    async fn fetch(world: &World, peer: &Peer) -> GetBoundProfilePackageResponseEsipa {
+        let request = GetBoundProfilePackageRequestEsipa {
+            transaction_id: TXID.parse().unwrap(),
+            prepare_download_response: Encoded::new(
+                PrepareDownloadResponse::DownloadResponseError(PrepareDownloadResponseError {
+                    transaction_id: TXID.parse().unwrap(),
+                    download_error_code: rsp::sgp22::DownloadErrorCode::UndefinedError,
+                    extensions: Default::default(),
+                }),
+            ),
+            extensions: Default::default(),
+        };
+        match world
+            .eim
+            .handle(Request::GetBoundProfilePackage(request), peer)
+            .await
+            .unwrap()
+        {
+            Response::GetBoundProfilePackage(response) => response,
+            other => panic!("another function answered: {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_both_sides_sign_is_relayed_and_the_eim_adds_what_it_knows() {
+        let world = World::new();
+        script(&world, "smdp.example.com", "Meter");
+        let (mut euicc, peer, trigger, operation) =
+            triggered_for(&world, "1$smdp.example.com$AB$2.999.10").await;
+        let InitiateAuthenticationResponseEsipa::InitiateAuthenticationOkEsipa(ok) =
+            initiate(&world, &trigger, None, &peer).await
+        else {
+            panic!("refused")
+        };
+        assert_eq!(ok.matching_id.as_deref(), Some("AB"));
+        let AuthenticateClientResponseEsipa::AuthenticateClientOkDpEsipa(ok) =
+            authenticate(&world, &peer).await
+        else {
+            panic!("refused")
+        };
+        // SHA-256( SHA-256("4321") || transactionId )
+        assert_eq!(
+            ok.hash_cc.map(hex::encode).as_deref(),
+            Some("5a1c9e6b1a20dd9925bb698189ce5f06ed4fc65f72987e3a5ca8738f2534d5dc")
+        );
+        assert!(matches!(
+            fetch(&world, &peer).await,
+            GetBoundProfilePackageResponseEsipa::GetBoundProfilePackageOkEsipa(_)
+        ));
+        let installation = euicc.installation(TXID.parse().unwrap(), ICCID);
+        let message = rsp::sgp32::HandleNotificationEsipa::PendingNotification(
+            rsp::sgp22::PendingNotification::ProfileInstallationResult(installation),
+        );
+        world
+            .eim
+            .handle(Request::HandleNotification(message), &peer)
+            .await
+            .unwrap();
+        assert_eq!(
+            world.eim.operation(operation).unwrap().state,
+            OperationState::Done
+        );
+        assert_eq!(world.eim.profiles(euicc.eid).unwrap()[0].name, "Meter");
+        assert_eq!(
+            world.eim.forward_notifications().await.unwrap(),
+            1,
+            "the eIM tells the SM-DP+"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_signs_another_address_is_stopped() {
+        let world = World::new();
+        script(&world, "evil.example.com", "Meter");
+        let (_, peer, trigger, _) = triggered_for(&world, "1$smdp.example.com$AB").await;
+        assert_eq!(
+            initiate(&world, &trigger, None, &peer).await,
+            InitiateAuthenticationErrorEsipa::SmdpAddressMismatch.into()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_with_another_oid_is_stopped() {
+        let world = World::new();
+        script(&world, "smdp.example.com", "Meter");
+        let (_, peer, trigger, _) = triggered_for(&world, "1$smdp.example.com$AB$2.999.11").await;
+        assert_eq!(
+            initiate(&world, &trigger, None, &peer).await,
+            InitiateAuthenticationErrorEsipa::SmdpOidMismatch.into()
+        );
+    }
+
+    #[tokio::test]
+    async fn an_ipa_that_asks_for_another_server_is_stopped() {
+        let world = World::new();
+        script(&world, "evil.example.com", "Meter");
+        let (_, peer, trigger, _) = triggered_for(&world, "1$smdp.example.com$AB").await;
+        assert_eq!(
+            initiate(&world, &trigger, Some("evil.example.com"), &peer).await,
+            InitiateAuthenticationErrorEsipa::SmdpAddressMismatch.into()
+        );
+        assert!(
+            world.smdp.calls.lock().unwrap().is_empty(),
+            "and nobody was called"
+        );
+    }
+
+    #[tokio::test]
+    async fn another_connection_can_neither_start_nor_continue_a_download() {
+        let world = World::new();
+        script(&world, "smdp.example.com", "Meter");
+        let (euicc, peer, trigger, _) = triggered_for(&world, "1$smdp.example.com$AB").await;
+        let stranger = world.connect();
+        world.poll(euicc.eid, &stranger).await;
+        assert_eq!(
+            initiate(&world, &trigger, None, &stranger).await,
+            InitiateAuthenticationErrorEsipa::InvalidEimTransactionId.into()
+        );
+        initiate(&world, &trigger, None, &peer).await;
+        assert_eq!(
+            authenticate(&world, &stranger).await,
+            AuthenticateClientErrorEsipa::InvalidTransactionId.into()
+        );
+        assert_eq!(
+            fetch(&world, &stranger).await,
+            GetBoundProfilePackageErrorEsipa::InvalidTransactionId.into()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_package_with_other_metadata_than_announced_is_stopped() {
+        let world = World::new();
+        script(&world, "smdp.example.com", "Something else");
+        let (_, peer, trigger, _) = triggered_for(&world, "1$smdp.example.com$AB").await;
+        initiate(&world, &trigger, None, &peer).await;
+        authenticate(&world, &peer).await;
+        assert_eq!(
+            fetch(&world, &peer).await,
+            GetBoundProfilePackageErrorEsipa::MetadataMismatch.into()
+        );
+    }
+}
