@@ -28,7 +28,7 @@ use super::server::{Core, advance, after, unix_time};
 use super::session::{Authenticated, Phase, Session};
 use super::status::{Error, Fault, Refusal};
 use super::text::ConfirmationHash;
-use crate::config::{Rebinding, ServerIdentity};
+use crate::config::{Config, Rebinding, ServerIdentity};
 use crate::protection::{
     Binding, Fresh, ProtectionError, bind_package, is_one_time_key, personalise,
 };
@@ -132,12 +132,13 @@ impl Downloads {
         };
 
         let chosen = {
-            let core = Arc::clone(&self.core);
+            let config = Arc::clone(&self.core.config);
             let eid = euicc.eid_digits.clone();
             let matching_id = context.matching_id.clone().unwrap_or_default();
             let euicc_info2 = response.euicc_signed1.euicc_info2.clone();
-            self.core
-                .write(move |tx| choose(&core, tx, &eid, &matching_id, &euicc_info2, now))?
+            self.core.write_with_progress(move |tx| {
+                choose(&config, tx, &eid, &matching_id, &euicc_info2, now)
+            })?
         };
         let Chosen {
             profile,
@@ -224,9 +225,10 @@ impl Downloads {
             now,
         };
         let delivered = {
-            let core = Arc::clone(&self.core);
+            let config = Arc::clone(&self.core.config);
             let delivery = delivery.clone();
-            self.core.write(move |tx| deliver(&core, tx, &delivery))?
+            self.core
+                .write_with_progress(move |tx| deliver(&config, tx, &delivery))?
         };
         let profile = match delivered {
             Ok(profile) => profile,
@@ -288,11 +290,12 @@ impl Downloads {
             // Only the eUICC may end its session this way, so a forged request leaves it as it is.
             return self.refuse(None, refusal);
         }
-        let core = Arc::clone(&self.core);
+        let config = Arc::clone(&self.core.config);
         let reason = response.euicc_cancel_session_signed.reason;
         let signed = request.cancel_session_response.to_der();
-        self.core
-            .write(move |tx| cancel(&core, tx, &authenticated, reason, &signed, now))?;
+        self.core.write_with_progress(move |tx| {
+            cancel(&config, tx, &authenticated, reason, &signed, now)
+        })?;
         self.core.sessions.end(id);
         tracing::info!(transaction = %id, %reason, "session cancelled by the eUICC");
         Ok(())
@@ -433,7 +436,7 @@ struct Chosen {
 /// Finds the order that an authenticated eUICC may download, and counts the attempt. A refusal
 /// inside `Ok` is committed: what it changes (counts, states, messages to the operator) stays.
 fn choose(
-    core: &Core,
+    config: &Config,
     tx: &Tx<'_>,
     eid: &str,
     matching_id: &str,
@@ -462,7 +465,7 @@ fn choose(
     }
     let metadata = metadata_of(&profile)?.into_value();
     let memory = store::profiles::package_memory(tx, profile.package_id)?;
-    let checked = if order.attempts >= core.config.limits.download_attempts_max {
+    let checked = if order.attempts >= config.limits.download_attempts_max {
         advance(tx, &mut profile, ProfileEvent::Fail, &euicc_actor(eid), now)?;
         Err(Refusal::TooManyDownloadAttempts)
     } else {
@@ -477,7 +480,7 @@ fn choose(
         eid: Some(eid),
         result: None,
     };
-    progress::note(core, tx, &profile, &order, &progress, now)?;
+    progress::note(config, tx, &profile, &order, &progress, now)?;
     Ok(checked.map(|()| Chosen {
         profile,
         order,
@@ -520,7 +523,7 @@ struct Delivery {
 /// Decides whether the package may be delivered, and notes that it is. A refusal inside `Ok` is
 /// committed.
 fn deliver(
-    core: &Core,
+    config: &Config,
     tx: &Tx<'_>,
     delivery: &Delivery,
 ) -> Result<Result<ProfileRow, Refusal>, Error> {
@@ -541,7 +544,7 @@ fn deliver(
     if order.expires_at.is_some_and(|end| end <= *now) {
         return Ok(Err(Refusal::OrderExpired));
     }
-    if let Err(refusal) = check_code(core, &mut order, hash_cc.as_ref(), transaction_id) {
+    if let Err(refusal) = check_code(config, &mut order, hash_cc.as_ref(), transaction_id) {
         store::orders::update(tx, &order)?;
         if refusal == Refusal::ConfirmationCodeRetriesExceeded {
             advance(
@@ -558,14 +561,14 @@ fn deliver(
             eid: Some(&eid),
             result: None,
         };
-        progress::note(core, tx, &profile, &order, &progress, *now)?;
+        progress::note(config, tx, &profile, &order, &progress, *now)?;
         return Ok(Err(refusal));
     }
     let is_other_key = order
         .bound_otpk
         .as_ref()
         .is_some_and(|bound| bound != euicc_otpk);
-    if is_other_key && core.config.rebinding == Rebinding::SameKeyOnly {
+    if is_other_key && config.rebinding == Rebinding::SameKeyOnly {
         return Ok(Err(Refusal::RebindingRefused));
     }
     order.bound_otpk = Some(euicc_otpk.clone());
@@ -594,13 +597,13 @@ fn deliver(
         eid: Some(&eid),
         result: None,
     };
-    progress::note(core, tx, &profile, &order, &progress, *now)?;
+    progress::note(config, tx, &profile, &order, &progress, *now)?;
     Ok(Ok(profile))
 }
 
 /// Checks the confirmation code and counts a wrong one.
 fn check_code(
-    core: &Core,
+    config: &Config,
     order: &mut OrderRow,
     hash_cc: Option<&[u8; 32]>,
     transaction_id: &TransactionId,
@@ -615,7 +618,7 @@ fn check_code(
         return Ok(());
     }
     order.confirmation_failures += 1;
-    match order.confirmation_failures < core.config.limits.confirmation_attempts_max {
+    match order.confirmation_failures < config.limits.confirmation_attempts_max {
         true => Err(Refusal::ConfirmationCodeWrong),
         false => Err(Refusal::ConfirmationCodeRetriesExceeded),
     }
@@ -624,7 +627,7 @@ fn check_code(
 /// What a cancellation means for the order (SGP.22 v2.5 section 3.0.2): postponing keeps it, any
 /// other reason ends it.
 fn cancel(
-    core: &Core,
+    config: &Config,
     tx: &Tx<'_>,
     authenticated: &Authenticated,
     reason: CancelSessionReason,
@@ -654,7 +657,7 @@ fn cancel(
         eid: Some(&eid),
         result: Some(signed),
     };
-    progress::note(core, tx, &profile, &order, &progress, now)
+    progress::note(config, tx, &profile, &order, &progress, now)
 }
 
 /// Profile and order of a session, if that order is still under way.

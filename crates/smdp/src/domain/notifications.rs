@@ -22,6 +22,7 @@ use super::profile::{ProfileEvent, ProfileState};
 use super::progress::{self, Progress, ProgressPoint};
 use super::server::{Core, advance};
 use super::status::{Error, Fault, Refusal};
+use crate::config::Config;
 use crate::store;
 
 /// Takes notifications and shows those that were believed.
@@ -143,14 +144,14 @@ impl Notifications {
             received_at: now,
         };
         let octets = result.to_der();
-        let core = Arc::clone(&self.core);
-        self.core.write(move |tx| {
+        let config = Arc::clone(&self.core.config);
+        self.core.write_with_progress(move |tx| {
             if download.has_result {
                 return Ok(());
             }
             store::downloads::keep_result(tx, download.number, &octets, now)?;
             store::notifications::keep(tx, &record, &octets)?;
-            conclude(&core, tx, &download, is_success, &octets, now)
+            conclude(&config, tx, &download, is_success, &octets, now)
         })?;
         self.core.sessions.end(id);
         Ok(Ok(()))
@@ -199,7 +200,7 @@ impl Notifications {
 /// What the result of a download means for its order. Success counts from whichever attempt it
 /// comes; failure only from the last one.
 fn conclude(
-    core: &Core,
+    config: &Config,
     tx: &Tx<'_>,
     download: &store::downloads::DownloadRow,
     is_success: bool,
@@ -227,7 +228,7 @@ fn conclude(
         eid: Some(&download.eid),
         result: Some(octets),
     };
-    progress::note(core, tx, &profile, &order, &progress, now)
+    progress::note(config, tx, &profile, &order, &progress, now)
 }
 
 /// The one event that a notification is about.

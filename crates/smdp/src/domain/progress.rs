@@ -10,6 +10,7 @@ use rsp::ids::Iccid;
 
 use super::server::{Core, after};
 use super::status::{Error, Refusal};
+use crate::config::Config;
 use crate::store;
 use crate::store::orders::OrderRow;
 use crate::store::profiles::ProfileRow;
@@ -80,7 +81,7 @@ pub(crate) struct Progress<'a> {
 
 /// Puts a message for the operator of an order into the outbox, if that operator wants any.
 pub(crate) fn note(
-    core: &Core,
+    config: &Config,
     tx: &Tx<'_>,
     profile: &ProfileRow,
     order: &OrderRow,
@@ -88,7 +89,7 @@ pub(crate) fn note(
     now: Timestamp,
 ) -> Result<(), Error> {
     let name = order.operator.as_deref().or(profile.operator.as_deref());
-    let operator = name.and_then(|name| core.config.operator(name));
+    let operator = name.and_then(|name| config.operator(name));
     let Some(operator) = operator.filter(|operator| operator.progress_url.is_some()) else {
         return Ok(());
     };
@@ -107,8 +108,6 @@ pub(crate) fn note(
             attempts: 0,
         },
     )?;
-    // A wake-up before the commit only costs a look into the outbox; the sender looks again later.
-    core.progress_due.notify_one();
     Ok(())
 }
 

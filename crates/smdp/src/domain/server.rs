@@ -102,7 +102,7 @@ impl Smdp {
         let sessions = Sessions::new(config.limits.sessions_max);
         Ok(Self {
             core: Arc::new(Core {
-                config,
+                config: Arc::new(config),
                 store,
                 trust: RwLock::new(Arc::new(trust)),
                 servers: servers.into_iter().map(Arc::new).collect(),
@@ -177,7 +177,7 @@ impl fmt::Debug for Smdp {
 
 /// What all verbs share.
 pub(crate) struct Core {
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     store: Store,
     trust: RwLock<Arc<TrustAnchors>>,
     pub(crate) servers: Vec<Arc<ServerIdentity>>,
@@ -212,11 +212,24 @@ impl Core {
     }
 
     /// One transaction: all of it or nothing, durable when this returns.
+    ///
+    /// The verb must not hold this `Core`: the writer thread drops it after the answer, and would
+    /// then be the one that closes the store.
     pub(crate) fn write<T: Send + 'static>(
         &self,
         verb: impl FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.store.write(verb).map_err(WriteError::into_verb)
+    }
+
+    /// The same, for a verb that may put messages into the outbox.
+    pub(crate) fn write_with_progress<T: Send + 'static>(
+        &self,
+        verb: impl FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let outcome = self.write(verb);
+        self.progress_due.notify_one();
+        outcome
     }
 
     pub(crate) fn read<T>(

@@ -141,7 +141,7 @@ impl Sessions {
 mod tests {
     use std::time::Duration;
 
-    use pki::{Certificate, Curve, PrivateKey};
+    use pki::{Certificate, Curve, PrivateKey, Signer};
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
 
