@@ -81,7 +81,7 @@ pub(crate) fn fits(data: &EimConfigurationData) -> bool {
     data.to_der().len() <= EIM_CONFIGURATION_OCTETS_MAX
 }
 
-/// The key that verifies packages. [U] Chain and dates of a certificate are not verified: the trust comes from the eIM
+/// The key that verifies packages. Chain and dates of a certificate are not verified: the trust comes from the eIM
 /// Configuration Data, and an eUICC has no clock.
 ///
 /// `None` when it is of an unknown form or on a curve that the eUICC does not have.

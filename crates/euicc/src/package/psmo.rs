@@ -93,9 +93,9 @@ impl Execution<'_> {
         Ok(EnableProfileResult::Ok)
     }
 
-    /// Where a rollback would return to. [U] It is the Profile that was enabled when the package began, if it is still
-    /// there, and not what an operation before the enable left: a disable in front must not take the way back away.
-    /// Without one there is nothing to roll back to.
+    /// Where a rollback would return to; SGP.32 leaves it open. It is the Profile that was enabled when the package began,
+    /// if it is still there, and not what an operation before the enable left: a disable in front must not take the way
+    /// back away. Without one there is nothing to roll back to.
     fn rollback_target(&self, enabled: &Iccid) -> Option<Iccid> {
         self.enabled_at_start
             .filter(|iccid| iccid != enabled && self.platform.state.profile(iccid).is_some())
