@@ -13,23 +13,23 @@ use rsp::binding::es9plus::{Request, Response};
 use rsp::der::Element;
 use rsp::ids::{Eid, TransactionId};
 use rsp::sgp22::{
-    AuthenticateClientRequest, AuthenticateServerResponse, BoundProfilePackage,
-    CancelSessionRequestEs9, Certificate, EuiccInfo1, GetBoundProfilePackageRequest,
-    InitiateAuthenticationRequest, StoreMetadataRequest,
+    AuthenticateClientOkEs11, AuthenticateClientRequest, AuthenticateServerResponse,
+    BoundProfilePackage, CancelSessionRequestEs9, Certificate, EuiccInfo1,
+    GetBoundProfilePackageRequest, InitiateAuthenticationRequest, StoreMetadataRequest,
 };
 use rsp::sgp32::{
-    AuthenticateClientErrorEsipa, AuthenticateClientOkDpEsipa, AuthenticateClientRequestEsipa,
-    AuthenticateClientResponseEsipa, CancelSessionErrorEsipa, CancelSessionOk,
-    CancelSessionRequestEsipa, CancelSessionResponseEsipa, GetBoundProfilePackageErrorEsipa,
-    GetBoundProfilePackageOkEsipa, GetBoundProfilePackageRequestEsipa,
-    GetBoundProfilePackageResponseEsipa, InitiateAuthenticationErrorEsipa,
-    InitiateAuthenticationOkEsipa, InitiateAuthenticationRequestEsipa,
-    InitiateAuthenticationResponseEsipa,
+    AuthenticateClientErrorEsipa, AuthenticateClientOkDpEsipa, AuthenticateClientOkDsEsipa,
+    AuthenticateClientRequestEsipa, AuthenticateClientResponseEsipa, CancelSessionErrorEsipa,
+    CancelSessionOk, CancelSessionRequestEsipa, CancelSessionResponseEsipa,
+    GetBoundProfilePackageErrorEsipa, GetBoundProfilePackageOkEsipa,
+    GetBoundProfilePackageRequestEsipa, GetBoundProfilePackageResponseEsipa,
+    InitiateAuthenticationErrorEsipa, InitiateAuthenticationOkEsipa,
+    InitiateAuthenticationRequestEsipa, InitiateAuthenticationResponseEsipa,
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::command::{ActivationCode, Command, DownloadSource};
+use crate::command::{self, ActivationCode, Command, DownloadSource};
 use crate::devices::CertificateProblem;
 use crate::tables::operations;
 use crate::{ConnectionId, Device, Eim, Operation, OperationState, Peer};
@@ -42,7 +42,16 @@ const SESSION_MS: i64 = 15 * 60 * 1000;
 #[derive(Default)]
 pub(crate) struct Sessions {
     open: Mutex<HashMap<TransactionId, Session>>,
+    /// Where the events of an SM-DS have sent an operation.
+    redirects: Memory<Uuid, Redirect>,
     pub(crate) lost_results: Memory<Eid, Uuid>,
+}
+
+/// An event that an SM-DS holds for an eUICC.
+#[derive(Clone)]
+struct Redirect {
+    smdp_address: String,
+    event_id: String,
 }
 
 #[derive(Clone)]
@@ -126,7 +135,7 @@ impl<K, V> Default for Memory<K, V> {
     }
 }
 
-impl<K: Eq + Hash, V: Copy> Memory<K, V> {
+impl<K: Eq + Hash, V: Clone> Memory<K, V> {
     pub(crate) fn insert(&self, key: K, value: V) {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= MEMORY_MAX {
@@ -140,7 +149,7 @@ impl<K: Eq + Hash, V: Copy> Memory<K, V> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(key)
-            .copied()
+            .cloned()
     }
 
     pub(crate) fn remove(&self, key: &K) {
@@ -186,7 +195,13 @@ impl Eim {
         let device = self
             .managed(operation.eid)
             .map_err(|_| Code::InvalidEimTransactionId)?;
-        let order = order(&operation, &device, request.smdp_address.as_deref())?;
+        let redirect = self.downloads.redirects.get(&operation.id);
+        let order = order(
+            &operation,
+            &device,
+            request.smdp_address.as_deref(),
+            redirect,
+        )?;
         let euicc_info1 = match request.euicc_info1 {
             Some(info) => info,
             None => device
@@ -270,17 +285,16 @@ impl Eim {
         request: AuthenticateClientRequestEsipa,
         peer: &Peer,
     ) -> AuthenticateClientResponseEsipa {
-        match self.authenticate(request, peer).await {
-            Ok(ok) => AuthenticateClientResponseEsipa::AuthenticateClientOkDpEsipa(ok),
-            Err(code) => AuthenticateClientResponseEsipa::AuthenticateClientErrorEsipa(code),
-        }
+        self.authenticate(request, peer)
+            .await
+            .unwrap_or_else(AuthenticateClientResponseEsipa::AuthenticateClientErrorEsipa)
     }
 
     async fn authenticate(
         &self,
         request: AuthenticateClientRequestEsipa,
         peer: &Peer,
-    ) -> Result<AuthenticateClientOkDpEsipa, AuthenticateClientErrorEsipa> {
+    ) -> Result<AuthenticateClientResponseEsipa, AuthenticateClientErrorEsipa> {
         use AuthenticateClientErrorEsipa as Code;
         let id = request.transaction_id;
         let session = self
@@ -308,7 +322,9 @@ impl Eim {
             .ok_or(Code::UndefinedError)?;
         let ok = match answer {
             Response::AuthenticateClient(Ok(ok)) => ok,
-            Response::AuthenticateClient(Err(failure)) => {
+            Response::AuthenticateClientEs11(Ok(ok)) => return Ok(self.follow_event(&session, ok)),
+            Response::AuthenticateClientEs11(Err(failure))
+            | Response::AuthenticateClient(Err(failure)) => {
                 return Err(Code::from_status(&failure.code));
             }
             _ => return Err(Code::UndefinedError),
@@ -318,13 +334,45 @@ impl Eim {
             .confirmation_code
             .as_deref()
             .map(|code| confirmation_hash(code, &id));
-        Ok(AuthenticateClientOkDpEsipa {
-            transaction_id: Some(ok.transaction_id),
-            profile_meta_data: Some(rsp::der::Encoded::new(ok.profile_meta_data)),
-            smdp_signed2: ok.smdp_signed2,
-            smdp_signature2: ok.smdp_signature2,
-            smdp_certificate: ok.smdp_certificate,
-            hash_cc,
+        Ok(
+            AuthenticateClientResponseEsipa::AuthenticateClientOkDpEsipa(
+                AuthenticateClientOkDpEsipa {
+                    transaction_id: Some(ok.transaction_id),
+                    profile_meta_data: Some(rsp::der::Encoded::new(ok.profile_meta_data)),
+                    smdp_signed2: ok.smdp_signed2,
+                    smdp_signature2: ok.smdp_signature2,
+                    smdp_certificate: ok.smdp_certificate,
+                    hash_cc,
+                    extensions: Default::default(),
+                },
+            ),
+        )
+    }
+
+    /// The SM-DS holds an event: the same operation goes on with the SM-DP+ that it names.
+    fn follow_event(
+        &self,
+        session: &Session,
+        ok: AuthenticateClientOkEs11,
+    ) -> AuthenticateClientResponseEsipa {
+        let trigger = ok.event_entries.into_iter().next().and_then(|event| {
+            let id = self
+                .read(|tx| operations::find(tx, session.operation))
+                .ok()
+                .flatten()?
+                .eim_transaction_id?;
+            let code = format!("1${}${}", event.rsp_server_address, event.event_id);
+            let source = DownloadSource::ActivationCode(code);
+            let redirect = Redirect {
+                smdp_address: event.rsp_server_address,
+                event_id: event.event_id,
+            };
+            self.downloads.redirects.insert(session.operation, redirect);
+            Some(command::download_trigger(&source, false, id))
+        });
+        AuthenticateClientResponseEsipa::AuthenticateClientOkDsEsipa(AuthenticateClientOkDsEsipa {
+            transaction_id: ok.transaction_id,
+            profile_download_trigger: trigger,
             extensions: Default::default(),
         })
     }
@@ -425,6 +473,7 @@ fn order(
     operation: &Operation,
     device: &Device,
     asked: Option<&str>,
+    redirect: Option<Redirect>,
 ) -> Result<Order, InitiateAuthenticationErrorEsipa> {
     use InitiateAuthenticationErrorEsipa as Code;
     let Some(Command::Download {
@@ -455,8 +504,25 @@ fn order(
             smdp_oid: None,
             confirmation_code: confirmation_code.clone(),
         },
-        // Events of an SM-DS are fetched by the device itself; see docs/limits.md.
-        DownloadSource::Smds(_) => return Err(Code::InvalidDpAddress),
+        DownloadSource::Smds(address) => match redirect {
+            Some(redirect) => Order {
+                smdp_address: redirect.smdp_address,
+                matching_id: Some(redirect.event_id),
+                smdp_oid: None,
+                confirmation_code: confirmation_code.clone(),
+            },
+            // Without an address it is the root SM-DS, which the IPA reads from the eUICC.
+            None => Order {
+                smdp_address: address
+                    .as_deref()
+                    .or(asked)
+                    .map(str::to_owned)
+                    .ok_or(Code::InvalidDpAddress)?,
+                matching_id: None,
+                smdp_oid: None,
+                confirmation_code: None,
+            },
+        },
     };
     if asked.is_some_and(|asked| !asked.eq_ignore_ascii_case(&order.smdp_address)) {
         return Err(Code::SmdpAddressMismatch);

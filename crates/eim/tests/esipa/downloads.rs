@@ -264,10 +264,17 @@ mod indirect {
         world: &World,
         code: &str,
     ) -> (PaperEuicc, Peer, ProfileDownloadTriggerRequest, uuid::Uuid) {
+        triggered_from(world, DownloadSource::ActivationCode(code.to_owned())).await
+    }
+
+    async fn triggered_from(
+        world: &World,
+        source: DownloadSource,
+    ) -> (PaperEuicc, Peer, ProfileDownloadTriggerRequest, uuid::Uuid) {
         let peer = world.connect();
         let mut euicc = world.introduced(EID.parse().unwrap(), &peer).await;
         let command = Command::Download {
-            source: DownloadSource::ActivationCode(code.to_owned()),
+            source,
             route: Route::Indirect,
             confirmation_code: Some("4321".to_owned()),
         };
@@ -473,5 +480,51 @@ mod indirect {
             fetch(&world, &peer).await,
             GetBoundProfilePackageErrorEsipa::MetadataMismatch.into()
         );
+    }
+
+    #[tokio::test]
+    async fn an_event_of_an_smds_leads_to_the_smdp_that_it_names() {
+        let world = World::new();
+        script(&world, "smds.example.com", "Meter");
+        let smds = world.smdp.answers.lock().unwrap().take().unwrap();
+        *world.smdp.answers.lock().unwrap() =
+            Some(Box::new(move |address, request| match request {
+                es9plus::Request::AuthenticateClient(_) if address == "smds.example.com" => {
+                    Ok(es9plus::Response::AuthenticateClientEs11(Ok(
+                        rsp::sgp22::AuthenticateClientOkEs11 {
+                            transaction_id: TXID.parse().unwrap(),
+                            event_entries: vec![rsp::sgp22::EventEntries {
+                                event_id: "EVENT-1".to_owned(),
+                                rsp_server_address: "smdp.example.com".to_owned(),
+                                extensions: Default::default(),
+                            }],
+                            extensions: Default::default(),
+                        },
+                    )))
+                }
+                request => smds(address, request),
+            }));
+        let source = DownloadSource::Smds(Some("smds.example.com".to_owned()));
+        let (_, peer, trigger, _) = triggered_from(&world, source).await;
+        initiate(&world, &trigger, None, &peer).await;
+        let AuthenticateClientResponseEsipa::AuthenticateClientOkDsEsipa(ok) =
+            authenticate(&world, &peer).await
+        else {
+            panic!("no event")
+        };
+        let next = ok.profile_download_trigger.unwrap();
+        assert_eq!(
+            next.eim_transaction_id, trigger.eim_transaction_id,
+            "it is the same operation"
+        );
+        assert_eq!(
+            next.profile_download_data,
+            Some(rsp::sgp32::ProfileDownloadData::ActivationCode(
+                "1$smdp.example.com$EVENT-1".to_owned()
+            ))
+        );
+        initiate(&world, &next, None, &peer).await;
+        let calls = world.smdp.calls.lock().unwrap();
+        assert_eq!(calls.last().unwrap().0, "smdp.example.com");
     }
 }

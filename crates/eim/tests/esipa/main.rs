@@ -1,5 +1,11 @@
 //! The eIM through its ESipa messages, against eUICCs whose every signature the tests choose.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests report by panicking"
+)]
+
 mod association;
 mod attacks;
 mod delivery;
