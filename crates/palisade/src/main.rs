@@ -1,2 +1,16 @@
-//! The one binary.
-fn main() {}
+//! The one binary: it wires the parts together, and is the only place with a clock, a terminal and an exit status.
+
+mod adapters;
+mod cli;
+mod config;
+mod control;
+mod logging;
+mod output;
+mod serve;
+mod trust;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,129 @@
+//! The command line: one module for each subcommand.
+//!
+//! A new subcommand is a module with an `Args` and a `run`, and a line in [`Command`] and in [`dispatch`].
+
+mod config;
+mod decode;
+mod device;
+mod eim;
+mod operation;
+mod pki;
+mod profile;
+mod serve;
+mod shared;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::output::Format;
+
+/// Palisade: an open, security-first eSIM IoT remote Manager (eIM) for GSMA SGP.32.
+#[derive(Debug, Parser)]
+#[command(name = "palisade", version, propagate_version = true, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+struct Cli {
+    /// How lists and objects are printed.
+    #[arg(long, global = true, value_enum, default_value_t, env = "PALISADE_OUTPUT")]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const LONG_ABOUT: &str = "\
+Palisade: an open, security-first eSIM IoT remote Manager (eIM) for GSMA SGP.32.
+
+One program holds everything that a remote SIM provisioning chain for IoT consists of: the eIM
+that manages devices, an SM-DP+ that delivers profiles, and for tests and labs an IoT Profile
+Assistant (IPA) and a software eUICC.";
+
+const AFTER_HELP: &str = "\
+A whole chain on one machine:
+  palisade pki new --directory pki
+  palisade eim init --data eim --pki pki --eim-id eim.example.com --fqdn localhost:8443
+  palisade serve --data eim &
+  palisade euicc new --directory card --pki pki
+  palisade eim association-data --data eim --out association.der
+  palisade ipa add-initial-eim --euicc card --association-data association.der
+  palisade device register --data eim <EID>
+  palisade ipa run --euicc card --once
+  palisade profile list --data eim <EID>
+
+Exit status: 0 done, 1 failed, 2 wrong usage. `palisade help <command>` explains a command.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Eim(eim::Args),
+    Device(device::Args),
+    Profile(profile::Args),
+    Operation(operation::Args),
+    Pki(pki::Args),
+    Decode(decode::Args),
+    Config(config::Args),
+}
+
+/// How a command ended that did not break off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// As wished.
+    Done,
+    /// It did its work, and the answer is no: a chain that does not verify, an operation that failed.
+    Failed,
+}
+
+/// What was typed cannot be meant. Ends with exit status 2, like what clap finds out.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+fn usage(message: impl Into<String>) -> anyhow::Error {
+    UsageError(message.into()).into()
+}
+
+/// Runs the command that was typed.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Failed) => ExitCode::from(1),
+        Err(error) => {
+            report(&error);
+            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
+    let format = cli.output;
+    match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Eim(args) => eim::run(args, format),
+        Command::Device(args) => device::run(args, format),
+        Command::Profile(args) => profile::run(args, format),
+        Command::Operation(args) => operation::run(args, format),
+        Command::Pki(args) => pki::run(args, format),
+        Command::Decode(args) => decode::run(args, format),
+        Command::Config(args) => config::run(args, format),
+    }
+}
+
+/// Prints an error with its causes, each once and on lines of its own.
+fn report(error: &anyhow::Error) {
+    let mut err = std::io::stderr().lock();
+    let mut last = error.to_string();
+    // The exit status still tells when nobody reads.
+    let _ = writeln!(err, "error: {}", indented(&last));
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        if text != last {
+            let _ = writeln!(err, "  because: {}", indented(&text));
+        }
+        last = text;
+    }
+}
+
+/// Several lines of one message stand below each other.
+fn indented(text: &str) -> String {
+    text.trim_end().lines().map(crate::output::printable).collect::<Vec<_>>().join("\n    ")
+}

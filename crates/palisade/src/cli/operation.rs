@@ -1,0 +1,136 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use eim::command::Command as Order;
+use rsp::ids::Eid;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Ending;
+use super::shared::{ChangeArgs, DataFolder, commands_text, list, operation_text, text, time};
+use crate::output::{self, Format, Table};
+
+/// Look at operations, withdraw them, and propose several commands in one package.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  palisade operation list <EID>
+  palisade operation show <ID>
+  palisade operation cancel <ID>";
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List the operations of a device, newest first.
+    List {
+        /// The device.
+        eid: Eid,
+        #[command(flatten)]
+        data: DataFolder,
+        /// Begin before the operation with this id.
+        #[arg(long, value_name = "ID")]
+        before: Option<Uuid>,
+        /// At most this many.
+        #[arg(long, value_name = "COUNT", default_value_t = 50)]
+        limit: u32,
+    },
+    /// Show an operation with its results.
+    ///
+    /// As JSON also the package and the result as they were on the wire, for `palisade decode`.
+    Show {
+        /// The operation.
+        id: Uuid,
+        #[command(flatten)]
+        data: DataFolder,
+    },
+    /// Withdraw an operation that the device has not got yet.
+    Cancel {
+        /// The operation.
+        id: Uuid,
+        #[command(flatten)]
+        data: DataFolder,
+    },
+    /// Propose commands from a JSON file as one package: all of them in one signed eUICC Package.
+    #[command(after_help = PROPOSE_AFTER_HELP)]
+    Propose {
+        /// The device.
+        eid: Eid,
+        /// A JSON list of commands; `-` for the standard input.
+        file: PathBuf,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+}
+
+const PROPOSE_AFTER_HELP: &str = r#"Examples:
+  echo '[{"command":"list-profiles"},{"command":"enable","iccid":"89000123456789012341","rollback":true}]' |
+    palisade operation propose <EID> - --wait
+
+Commands: enable, disable, delete (iccid), list-profiles, get-rat, configure-immediate-enable (enabled), set-fallback
+(iccid), unset-fallback, set-default-smdp (address); add-eim, update-eim (configuration), delete-eim (eim_id), list-eims;
+read-device-data (items); download (source, route, confirmation_code)."#;
+
+pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
+    match args.command {
+        Command::List { eid, data, before, limit } => {
+            let before = before.map(|id| format!("&before={id}")).unwrap_or_default();
+            let operations = data.server()?.get(&format!("/v1/devices/{eid}/operations?limit={limit}{before}"))?;
+            print_list(&operations, format)?;
+        }
+        Command::Show { id, data } => {
+            print_one(&data.server()?.get(&format!("/v1/operations/{id}"))?, format)?;
+        }
+        Command::Cancel { id, data } => {
+            print_one(&data.server()?.post(&format!("/v1/operations/{id}/cancel"), &json!({}))?, format)?;
+        }
+        Command::Propose { eid, file, change } => {
+            return change.propose(eid, &read_commands(&file)?, format);
+        }
+    }
+    Ok(Ending::Done)
+}
+
+fn read_commands(file: &Path) -> anyhow::Result<Vec<Order>> {
+    let json = match file == Path::new("-") {
+        true => std::io::read_to_string(std::io::stdin()).context("the standard input cannot be read")?,
+        false => std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?,
+    };
+    serde_json::from_str(&json).with_context(|| {
+        format!("{} is not a JSON list of commands; see `palisade operation propose --help`", file.display())
+    })
+}
+
+fn print_one(operation: &Value, format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Json => output::print_json(operation),
+        Format::Table => output::print(&operation_text(operation)),
+    }
+}
+
+fn print_list(operations: &Value, format: Format) -> anyhow::Result<()> {
+    if format == Format::Json {
+        return output::print_json(operations);
+    }
+    let mut table = Table::new(&["operation", "state", "queued", "commands", "outcome"]);
+    for operation in list(operations, "operations") {
+        let outcome = operation.pointer("/outcome/summary").and_then(Value::as_str).unwrap_or_default();
+        table.row([
+            text(operation, "id"),
+            text(operation, "state"),
+            &time(operation, "created_at"),
+            &commands_text(operation),
+            outcome,
+        ]);
+    }
+    let mut out = if table.is_empty() { "no operations\n".to_owned() } else { table.to_text() };
+    let next = text(operations, "next");
+    if !next.is_empty() {
+        out.push_str(&format!("\nthere may be more; go on with --before {next}\n"));
+    }
+    output::print(&out)
+}

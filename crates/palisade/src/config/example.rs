@@ -1,0 +1,86 @@
+/// A configuration file with every setting. Lines that begin with `#: ` are settings that are not set.
+pub(crate) const EXAMPLE: &str = r#"# Palisade configuration.
+#
+# Read from <data>/palisade.toml, or from the file given with --config.
+# The environment (PALISADE_...) counts more than this file, and flags count most.
+# Relative paths begin at the folder of this file.
+
+[eim]
+# eimId: the name that eUICCs know this eIM by. It cannot change while devices are associated.
+id = "eim.example.com"
+
+# Host name under which devices reach ESipa, with a port unless it is 443.
+fqdn = "eim.example.com:8443"
+
+# Where ESipa listens.
+listen = "0.0.0.0:8443"
+
+# Names of the keys in <data>/keys (PKCS#8 PEM files, mode 0600).
+signing_key = "eim-signing"
+tls_key = "eim-tls"
+
+# Certificate chain of ESipa: PEM with the end entity first, or one DER certificate.
+tls_certificate = "eim-tls.pem"
+
+# What devices are told to trust on ESipa: "key" (the key in the certificate), "certificate",
+# "ca" (then tls_ca is needed, and the host name must be in the certificate) or "none".
+tls_trust = "key"
+#: tls_ca = "tls-ca.der"
+
+# Lowest TLS version: "1.2" (SGP.32) or "1.3".
+tls_version_min = "1.2"
+
+# Folder with the certificates (*.der, *.pem) and CRLs (*.crl) of the CIs that eUICCs chain to.
+euicc_trust = "trust/euicc"
+
+# Folder with the roots of the TLS certificates of SM-DP+s (indirect downloads, notifications).
+smdp_trust = "trust/smdp"
+
+# Operations that may wait for one device, and how long each may wait and be executed.
+queue_per_device_max = 64
+operation_lifetime_hours = 720
+
+# Settings that weaken protections. Each is named in a warning when the server starts.
+#
+# For IPAs that open a connection for each request: triggers and data requests are handed to
+# whoever polls with an EID.
+#: insecure_trust_any_connection = true
+# For test eUICCs whose EUM certificate does not permit them.
+#: insecure_ignore_eum_name_constraints = true
+# For measurements: a power cut may lose what was acknowledged.
+#: insecure_no_flush = true
+
+# Addresses that replace name resolution for SM-DP+s.
+[eim.resolve]
+#: "smdp.example.com" = "127.0.0.1:8444"
+
+# What peers may cost.
+[limits]
+connections_max = 8192
+connections_per_peer_max = 2048
+requests_max = 1024
+body_octets_max = 131072
+idle_timeout_s = 75
+drain_timeout_s = 10
+
+[log]
+# A level (error, warn, info, debug) or a list such as "info,eim=debug".
+filter = "info"
+# "text" or "json".
+format = "text"
+
+# The SM-DP+ for tests and labs: palisade smdp.
+[smdp]
+#: fqdn = "smdp.example.com:8444"
+listen = "0.0.0.0:8444"
+# ES2+, with client certificates; it is not offered without an address.
+#: es2_listen = "127.0.0.1:8445"
+# Folder that `palisade pki new` made.
+#: pki = "pki"
+# Name of the operator that has the ES2+ client certificate of the PKI.
+es2_operator = "operator"
+# Lets a retried download use another one-time key of the same eUICC.
+rebinding = false
+# Protects profiles with random keys instead of those of the session.
+profile_keys = false
+"#;

@@ -1,0 +1,317 @@
+//! The verbs of an eIM as a router.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use edge::server::Counters;
+use eim::{Eim, OperationState, Proposal};
+use http::{StatusCode, Uri};
+use rsp::der::Element;
+use rsp::ids::Eid;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::api::{Propose, RegisterDevice};
+use super::operator::Operator;
+use super::problem::Problem;
+use super::redaction::redacted;
+use super::{BODY_OCTETS_MAX, import};
+
+/// What the server tells about itself.
+#[derive(Debug)]
+pub(crate) struct ServerInfo {
+    /// Where devices poll.
+    pub(crate) fqdn: String,
+    /// Where ESipa listens.
+    pub(crate) listen: std::net::SocketAddr,
+    /// The data folder.
+    pub(crate) data: PathBuf,
+    /// When it started, RFC 3339.
+    pub(crate) started_at: String,
+    /// Insecure settings that are on.
+    pub(crate) insecure: Vec<&'static str>,
+    /// What happened on the ESipa listener.
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// All paths.
+pub(crate) fn router(eim: Arc<Eim>, info: ServerInfo) -> Router {
+    let state = Arc::new(Shared { eim, info });
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/association-data", get(association_data))
+        .route("/v1/devices", get(list_devices).post(register_device))
+        .route("/v1/devices/import", post(import_devices))
+        .route("/v1/devices/{eid}", get(show_device))
+        .route("/v1/devices/{eid}/retire", post(retire_device))
+        .route("/v1/devices/{eid}/profiles", get(profiles))
+        .route("/v1/devices/{eid}/eims", get(associated_eims))
+        .route("/v1/devices/{eid}/notifications", get(notifications))
+        .route("/v1/devices/{eid}/events", get(events))
+        .route("/v1/devices/{eid}/operations", get(list_operations).post(propose))
+        .route("/v1/operations/{id}", get(show_operation))
+        .route("/v1/operations/{id}/cancel", post(cancel_operation))
+        .fallback(|uri: Uri| async move { Problem::no_such_path(uri.path()) })
+        .method_not_allowed_fallback(|uri: Uri| async move { Problem::no_such_method(uri.path()) })
+        .layer(DefaultBodyLimit::max(BODY_OCTETS_MAX))
+        .layer(middleware::from_fn(log))
+        .with_state(state)
+}
+
+struct Shared {
+    eim: Arc<Eim>,
+    info: ServerInfo,
+}
+
+type Server = State<Arc<Shared>>;
+type Peer = ConnectInfo<Operator>;
+type Answer = Result<Json<Value>, Problem>;
+
+/// Who did what and how it ended; nothing of what was sent.
+async fn log(ConnectInfo(operator): Peer, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    let actor = operator.actor();
+    if method == http::Method::GET {
+        tracing::debug!(%actor, %method, path, status, "control");
+    } else {
+        tracing::info!(%actor, %method, path, status, "control");
+    }
+    response
+}
+
+async fn status(State(server): Server) -> Answer {
+    let info = &server.info;
+    let counters = info.counters.values();
+    Ok(Json(json!({
+        "eim_id": server.eim.eim_id().as_str(),
+        "fqdn": info.fqdn,
+        "listen": info.listen,
+        "data": info.data,
+        "version": env!("CARGO_PKG_VERSION"),
+        "started_at": info.started_at,
+        "insecure": info.insecure,
+        "devices": server.eim.device_count()?,
+        "connections_accepted": counters.accepted,
+        "connections_refused": counters.connections_refused,
+        "handshakes_failed": counters.handshakes_failed,
+        "requests": counters.requests,
+    })))
+}
+
+async fn association_data(State(server): Server) -> Answer {
+    let data = server.eim.association_data();
+    Ok(Json(json!({ "eim_id": data.eim_id.as_str(), "der": hex::encode_upper(data.to_der()) })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    after: Option<String>,
+    before: Option<String>,
+    limit: Option<u32>,
+}
+
+impl Page {
+    const DEFAULT: u32 = 100;
+    const MAX: u32 = 1000;
+
+    fn limit(&self) -> u32 {
+        self.limit.unwrap_or(Self::DEFAULT).clamp(1, Self::MAX)
+    }
+}
+
+type PageQuery = Result<Query<Page>, QueryRejection>;
+
+fn page(query: PageQuery) -> Result<Page, Problem> {
+    match query {
+        Ok(Query(page)) => Ok(page),
+        Err(rejection) => Err(Problem::invalid(rejection.body_text())),
+    }
+}
+
+async fn list_devices(State(server): Server, query: PageQuery) -> Answer {
+    let page = page(query)?;
+    let after = page.after.as_deref().map(eid).transpose()?;
+    let devices = server.eim.devices(after, page.limit())?;
+    let next = (devices.len() == page.limit() as usize).then(|| devices.last().map(|device| device.eid.to_string()));
+    let mut listed = Vec::with_capacity(devices.len());
+    for device in &devices {
+        let contact = server.eim.contact(device.eid)?;
+        let mut value = encoded(device)?;
+        insert(&mut value, "last_poll_at", contact.map(|contact| contact.last_poll_at).into());
+        listed.push(value);
+    }
+    Ok(Json(json!({ "devices": listed, "next": next.flatten(), "total": server.eim.device_count()? })))
+}
+
+async fn register_device(
+    State(server): Server,
+    ConnectInfo(operator): Peer,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let request: RegisterDevice = parse(body)?;
+    let new = request.to_device().map_err(Problem::invalid)?;
+    let device = server.eim.register_device(&operator.actor(), new).await?;
+    Ok((StatusCode::CREATED, Json(encoded(&device)?)))
+}
+
+async fn import_devices(
+    State(server): Server,
+    ConnectInfo(operator): Peer,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    let body = received(body)?;
+    let text = std::str::from_utf8(&body)
+        .map_err(|_| Problem::invalid("the file is not UTF-8 text"))?;
+    let report = import::import(&server.eim, &operator.actor(), text).await?;
+    Ok(Json(encoded(&report)?))
+}
+
+async fn show_device(State(server): Server, Path(text): Path<String>) -> Answer {
+    let eid = eid(&text)?;
+    let device = server.eim.device(eid)?;
+    let mut value = encoded(&device)?;
+    insert(&mut value, "certificates_known", device.euicc_certificate.is_some().into());
+    insert(&mut value, "association_token_known", device.association_token.is_some().into());
+    insert(&mut value, "ipa_capabilities_known", device.ipa_capabilities.is_some().into());
+    insert(&mut value, "contact", match server.eim.contact(eid)? {
+        Some(contact) => json!({ "last_poll_at": contact.last_poll_at, "polls": contact.polls, "peer": contact.peer }),
+        None => Value::Null,
+    });
+    let open = server.eim.operations(eid, None, Page::MAX)?;
+    let open = open.iter().filter(|operation| {
+        matches!(operation.state, OperationState::Queued | OperationState::InFlight)
+    });
+    insert(&mut value, "operations_open", open.count().into());
+    insert(&mut value, "profiles", encoded(&server.eim.profiles(eid)?)?);
+    insert(&mut value, "eims", encoded(&server.eim.associated_eims(eid)?)?);
+    Ok(Json(value))
+}
+
+async fn retire_device(
+    State(server): Server,
+    ConnectInfo(operator): Peer,
+    Path(text): Path<String>,
+) -> Answer {
+    let eid = eid(&text)?;
+    server.eim.retire_device(&operator.actor(), eid).await?;
+    Ok(Json(encoded(&server.eim.device(eid)?)?))
+}
+
+async fn profiles(State(server): Server, Path(text): Path<String>) -> Answer {
+    let eid = registered(&server, &text)?;
+    Ok(Json(json!({ "profiles": server.eim.profiles(eid)? })))
+}
+
+async fn associated_eims(State(server): Server, Path(text): Path<String>) -> Answer {
+    let eid = registered(&server, &text)?;
+    Ok(Json(json!({ "eims": server.eim.associated_eims(eid)? })))
+}
+
+async fn notifications(State(server): Server, Path(text): Path<String>, query: PageQuery) -> Answer {
+    let eid = registered(&server, &text)?;
+    Ok(Json(json!({ "notifications": server.eim.notifications(eid, page(query)?.limit())? })))
+}
+
+async fn events(State(server): Server, Path(text): Path<String>, query: PageQuery) -> Answer {
+    let eid = registered(&server, &text)?;
+    let page = page(query)?;
+    let after = page.after.as_deref().map(operation_id).transpose()?;
+    let events = server.eim.events(eid, after, page.limit())?;
+    let next = (events.len() == page.limit() as usize).then(|| events.last().map(|event| event.id));
+    Ok(Json(json!({ "events": redacted(encoded(&events)?), "next": next.flatten() })))
+}
+
+async fn list_operations(State(server): Server, Path(text): Path<String>, query: PageQuery) -> Answer {
+    let eid = registered(&server, &text)?;
+    let page = page(query)?;
+    let before = page.before.as_deref().map(operation_id).transpose()?;
+    let operations = server.eim.operations(eid, before, page.limit())?;
+    let next = (operations.len() == page.limit() as usize).then(|| operations.last().map(|one| one.id));
+    Ok(Json(json!({ "operations": redacted(encoded(&operations)?), "next": next.flatten() })))
+}
+
+async fn propose(
+    State(server): Server,
+    ConnectInfo(operator): Peer,
+    Path(text): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let eid = eid(&text)?;
+    let request: Propose = parse(body)?;
+    let proposal = Proposal {
+        eid,
+        commands: request.commands,
+        lifetime_ms: request.lifetime_s.map(|seconds| i64::from(seconds) * 1000),
+    };
+    let operation = server.eim.propose(&operator.actor(), proposal).await?;
+    Ok((StatusCode::CREATED, Json(redacted(encoded(&operation)?))))
+}
+
+async fn show_operation(State(server): Server, Path(text): Path<String>) -> Answer {
+    let operation = server.eim.operation(operation_id(&text)?)?;
+    let mut value = redacted(encoded(&operation)?);
+    insert(&mut value, "request", operation.request.as_deref().map(hex::encode_upper).into());
+    insert(&mut value, "result", operation.result.as_deref().map(hex::encode_upper).into());
+    Ok(Json(value))
+}
+
+async fn cancel_operation(
+    State(server): Server,
+    ConnectInfo(operator): Peer,
+    Path(text): Path<String>,
+) -> Answer {
+    let id = operation_id(&text)?;
+    server.eim.cancel(&operator.actor(), id).await?;
+    Ok(Json(redacted(encoded(&server.eim.operation(id)?)?)))
+}
+
+/// The EID of a path, of a device that is registered.
+fn registered(server: &Shared, text: &str) -> Result<Eid, Problem> {
+    let eid = eid(text)?;
+    server.eim.device(eid)?;
+    Ok(eid)
+}
+
+fn eid(text: &str) -> Result<Eid, Problem> {
+    text.parse().map_err(|error: rsp::ids::InvalidId| Problem::invalid(format!("{text:?}: {error}")))
+}
+
+fn operation_id(text: &str) -> Result<Uuid, Problem> {
+    text.parse().map_err(|_| Problem::invalid(format!("{text:?} is not the id of an operation or event")))
+}
+
+fn received(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    body.map_err(|rejection| {
+        let mut problem = Problem::invalid(rejection.body_text());
+        problem.status = rejection.into_response().status().as_u16();
+        problem
+    })
+}
+
+fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
+    serde_json::from_slice(&received(body)?)
+        .map_err(|error| Problem::invalid(format!("the body does not fit: {error}")))
+}
+
+fn encoded(value: &impl serde::Serialize) -> Result<Value, Problem> {
+    serde_json::to_value(value).map_err(|error| Problem::unavailable(&error))
+}
+
+fn insert(value: &mut Value, name: &str, member: Value) {
+    if let Value::Object(members) = value {
+        members.insert(name.to_owned(), member);
+    }
+}

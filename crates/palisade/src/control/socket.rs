@@ -1,0 +1,86 @@
+//! The socket: made for one user, and gone with the server.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::unix::SocketAddr;
+use tokio::net::{UnixListener, UnixStream};
+
+/// A listening socket, whose file is removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// Listens on a socket of mode 0600. What a server that was killed has left behind is removed.
+pub(crate) fn listen(path: &Path) -> anyhow::Result<Listener> {
+    if path.as_os_str().len() > PATH_OCTETS_MAX {
+        bail!(
+            "the path of the control socket, {}, is longer than the {PATH_OCTETS_MAX} octets that a socket may have; choose a shorter --data",
+            path.display()
+        );
+    }
+    if BlockingStream::connect(path).is_ok() {
+        bail!("another server is running on {}; stop it first", path.display());
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("{} cannot be removed", path.display()));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)
+        .with_context(|| format!("the control socket {} cannot be made", path.display()))?;
+    // Until here the folder, which is for this user alone, protects it.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("{} cannot be protected", path.display()))?;
+    Ok(Listener { listener, path: path.to_owned() })
+}
+
+/// `sun_path` has 108 octets on Linux and 104 elsewhere, with the zero at its end.
+const PATH_OCTETS_MAX: usize = 103;
+
+impl axum::serve::Listener for Listener {
+    type Io = UnixStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            match self.listener.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a control connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(%error, "the control socket could not be removed");
+        }
+    }
+}
+
+/// Serves a router until it is told to stop, then lets requests end.
+pub(crate) async fn serve(
+    listener: Listener,
+    router: axum::Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let service = router.into_make_service_with_connect_info::<super::operator::Operator>();
+    axum::serve(listener, service).with_graceful_shutdown(stop).await
+}

@@ -1,0 +1,126 @@
+//! An eIM, assembled from a data folder and its settings, and run until it is told to stop.
+
+mod assembly;
+mod tasks;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use edge::server::{CounterValues, Counters, Drained, Server, TlsHandle};
+use eim::Eim;
+use eim::http::EsipaHandler;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::adapters::{SystemClock, is_private_directory};
+use crate::config::File;
+use crate::control::{self, ServerInfo};
+
+pub(crate) use assembly::{Identity, TLS_KEY_CONTEXT, tls_config};
+
+/// A running eIM.
+pub(crate) struct Running {
+    eim: Arc<Eim>,
+    address: SocketAddr,
+    counters: Arc<Counters>,
+    tls: TlsHandle,
+    stop: watch::Sender<bool>,
+    esipa: JoinHandle<Drained>,
+    control: JoinHandle<std::io::Result<()>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Starts an eIM: opens its database and listens.
+pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
+    is_private_directory(data)?;
+    for (name, means) in file.insecure() {
+        tracing::warn!(setting = name, "INSECURE: {means}");
+    }
+    let identity = Identity::load(data, file)?;
+    let eim = assembly::open(data, file, &identity)?;
+    let tls = tls_config(data, file)?;
+    let socket = control::listen(&data.join(control::EIM_SOCKET))?;
+    let server = Server::bind(file.eim.listen, tls, file.limits.to_edge()).await?;
+    let address = server.local_addr();
+    let counters = server.counters();
+    let tls = server.tls();
+
+    let info = ServerInfo {
+        fqdn: identity.fqdn.clone(),
+        listen: address,
+        data: data.to_owned(),
+        started_at: SystemClock.timestamp().to_string(),
+        insecure: file.insecure().iter().map(|(name, _)| *name).collect(),
+        counters: Arc::clone(&counters),
+    };
+    let (stop, stopped) = watch::channel(false);
+    let router = control::router(Arc::clone(&eim), info);
+    let esipa = tokio::spawn(server.serve_handler(EsipaHandler::new(Arc::clone(&eim)), until(stopped.clone())));
+    let control = tokio::spawn(control::serve(socket, router, until(stopped.clone())));
+    let tasks = vec![
+        tokio::spawn(tasks::flush_contacts(Arc::clone(&eim), until(stopped.clone()))),
+        tokio::spawn(tasks::forward_notifications(Arc::clone(&eim), until(stopped))),
+    ];
+    tracing::info!(
+        eim_id = %eim.eim_id(),
+        fqdn = identity.fqdn,
+        listen = %address,
+        devices = eim.device_count()?,
+        "ready"
+    );
+    Ok(Running { eim, address, counters, tls, stop, esipa, control, tasks })
+}
+
+impl Running {
+    /// Where ESipa listens.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever starts an eIM on a free port"))]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// For exchanging the certificate.
+    pub(crate) fn tls(&self) -> TlsHandle {
+        self.tls.clone()
+    }
+
+    /// Lets requests under way end, writes what is only in memory, and closes the database.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        let Self { eim, counters, stop, esipa, control, tasks, .. } = self;
+        // Nobody listening any more is as good.
+        let _ = stop.send(true);
+        let drained = esipa.await.context("the ESipa server broke off")?;
+        control.await.context("the control server broke off")??;
+        for task in tasks {
+            task.await.context("a background task broke off")?;
+        }
+        eim.shut_down().await.context("the database could not be closed properly")?;
+        log_counters(counters.values(), eim.device_count().unwrap_or_default(), drained);
+        Ok(())
+    }
+}
+
+/// Ready when the server is to stop.
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone: then it is time, too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+fn log_counters(values: CounterValues, devices: i64, drained: Drained) {
+    tracing::info!(
+        devices,
+        connections_accepted = values.accepted,
+        connections_refused = values.connections_refused,
+        connections_cut = drained.cut,
+        handshakes_failed = values.handshakes_failed,
+        requests = values.requests,
+        bodies_too_large = values.bodies_too_large,
+        bodies_slow = values.bodies_slow,
+        headers_slow = values.headers_slow,
+        overloads = values.overloads,
+        handler_timeouts = values.handler_timeouts,
+        handler_panics = values.handler_panics,
+        "stopped"
+    );
+}
