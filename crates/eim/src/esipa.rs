@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use rsp::binding::esipa::{Request, Response};
 use rsp::ids::Eid;
 use rsp::sgp32::{
-    EimAcknowledgements, EimPackageError, EmptyResponse, GetEimPackageRequest,
-    GetEimPackageResponse, HandleNotificationEsipa, ProvideEimPackageResult,
-    ProvideEimPackageResultResponse, SequenceNumber, StateChangeCause,
+    EimAcknowledgements, EimPackageError, EimPackageResult, EimPackageResultResponseError,
+    EmptyResponse, GetEimPackageRequest, GetEimPackageResponse, HandleNotificationEsipa,
+    ProvideEimPackageResult, ProvideEimPackageResultResponse, SequenceNumber, StateChangeCause,
+    TransferEimPackageRequest, TransferEimPackageResponse,
 };
 use serde_json::json;
 
@@ -62,6 +63,69 @@ impl Eim {
                 Response::CancelSession(self.cancel_session(request, peer).await)
             }
         })
+    }
+
+    /// The message that brings the next package to a device over a connection that this side opened
+    /// (injection, SGP.32 section 3.1.1.2), or `None` when there is none. What carries it (HTTPS,
+    /// CoAP, LwM2M, MQTT) is the caller's business; `peer` names the connection.
+    pub async fn package_to_inject(
+        &self,
+        eid: Eid,
+        peer: &Peer,
+    ) -> Result<Option<TransferEimPackageRequest>, Unanswerable> {
+        use TransferEimPackageRequest as Transfer;
+        match self.next_package(eid, peer).await {
+            Ok(Delivery::Nothing) => Ok(None),
+            Ok(Delivery::EuiccPackage(package)) => Ok(Some(Transfer::EuiccPackageRequest(package))),
+            Ok(Delivery::DeviceData(request)) => Ok(Some(Transfer::IpaEuiccDataRequest(request))),
+            Ok(Delivery::Download(trigger)) => {
+                Ok(Some(Transfer::ProfileDownloadTriggerRequest(trigger)))
+            }
+            Err(DeliveryError::NotManaged) => Err(Unanswerable::NotAccepted),
+            Err(_) => Err(Unanswerable::TryLater),
+        }
+    }
+
+    /// Takes in the answer to an injected package. What is acknowledged is returned, to be injected.
+    pub async fn take_injected(
+        &self,
+        eid: Eid,
+        response: TransferEimPackageResponse,
+        peer: &Peer,
+    ) -> Result<Option<TransferEimPackageRequest>, Unanswerable> {
+        let result = match response {
+            TransferEimPackageResponse::EuiccPackageResult(result) => {
+                EimPackageResult::EuiccPackageResult(result)
+            }
+            TransferEimPackageResponse::EprAndNotifications(both) => {
+                EimPackageResult::EprAndNotifications(both)
+            }
+            TransferEimPackageResponse::IpaEuiccDataResponse(data) => {
+                EimPackageResult::IpaEuiccDataResponse(data)
+            }
+            // The result follows by ProvideEimPackageResult.
+            TransferEimPackageResponse::EimPackageReceived(_)
+            | TransferEimPackageResponse::EimPackageReceivedWithCid(_) => return Ok(None),
+            TransferEimPackageResponse::EimPackageError(code) => {
+                EimPackageResult::EimPackageResultResponseError(EimPackageResultResponseError {
+                    eim_transaction_id: None,
+                    eim_package_result_error_code: code,
+                    extensions: Default::default(),
+                })
+            }
+            TransferEimPackageResponse::EimPackageErrorWithCid(_)
+            | TransferEimPackageResponse::Unknown(_) => return Err(Unanswerable::NotAccepted),
+        };
+        match self.take_result(Some(eid.to_field()), &result, peer).await {
+            Ok(acknowledged) if acknowledged.is_empty() => Ok(None),
+            Ok(acknowledged) => Ok(Some(TransferEimPackageRequest::EimAcknowledgements(
+                acknowledgements(acknowledged),
+            ))),
+            Err(refusal) => {
+                try_later(refusal)?;
+                Err(Unanswerable::NotAccepted)
+            }
+        }
     }
 
     async fn get_eim_package(
@@ -155,12 +219,9 @@ impl Eim {
                     extensions: Default::default(),
                 }),
             ),
-            Ok(acknowledged) => {
-                let numbers = acknowledged.into_iter().map(SequenceNumber).collect();
-                Ok(ProvideEimPackageResultResponse::EimAcknowledgements(
-                    EimAcknowledgements(numbers),
-                ))
-            }
+            Ok(acknowledged) => Ok(ProvideEimPackageResultResponse::EimAcknowledgements(
+                acknowledgements(acknowledged),
+            )),
             Err(refusal) => {
                 let code = try_later(refusal)?.code();
                 Ok(ProvideEimPackageResultResponse::ProvideEimPackageResultError(code))
@@ -192,6 +253,10 @@ impl Eim {
             }
         }
     }
+}
+
+fn acknowledgements(seq_numbers: Vec<i64>) -> EimAcknowledgements {
+    EimAcknowledgements(seq_numbers.into_iter().map(SequenceNumber).collect())
 }
 
 /// Logs why something is not accepted; trouble of our own is not the peer's fault.

@@ -87,6 +87,10 @@ impl Refusal {
 /// Unsigned refusals after which an eUICC Package is given up, if the connection is proven.
 const UNUSABLE_MAX: i64 = 3;
 
+/// Tokens tried for one operation of a device whose token is not proved. Each try uses a counter
+/// value, and anybody who knows the EID can cause one: register devices with their token.
+const TOKENS_TRIED_MAX: i64 = 5;
+
 impl Eim {
     /// Takes in the result of an eIM Package.
     pub(crate) async fn take_result(
@@ -359,7 +363,8 @@ impl Eim {
         let device = self.managed(eid)?;
         let token = error
             .association_token
-            .filter(|token| device.association_token != Some(*token));
+            .filter(|token| device.association_token != Some(*token))
+            .filter(|_| operation.refusals < TOKENS_TRIED_MAX);
         self.change(eid, move |tx| -> Result<(), Refusal> {
             operations::count_refusal(tx, id)?;
             if let Some(token) = token

@@ -109,6 +109,30 @@ async fn a_token_is_learnt_from_the_device_until_a_signature_has_proved_one() {
 }
 
 #[tokio::test]
+async fn whoever_knows_the_eid_of_a_new_device_can_burn_only_a_few_counters() {
+    let world = World::new();
+    let peer = world.connect();
+    let euicc = world.euicc(EID.parse().unwrap());
+    world
+        .eim
+        .register_device(&world.operator, NewDevice::new(euicc.eid))
+        .await
+        .unwrap();
+    let request = expect_data_request(world.poll(euicc.eid, &peer).await);
+    world
+        .provide(euicc.eid, euicc.introduce(&request), &peer)
+        .await;
+    world.propose(euicc.eid, vec![Command::ListEims]).await;
+    for token in 100..200 {
+        let package = world.package(euicc.eid, &peer).await;
+        world
+            .provide(euicc.eid, unsigned_error(&package, Some(token)), &peer)
+            .await;
+    }
+    assert!(world.eim.device(euicc.eid).unwrap().counter < 10);
+}
+
+#[tokio::test]
 async fn a_token_given_at_registration_is_never_learnt_from_the_device() {
     let world = World::new();
     let peer = world.connect();

@@ -283,3 +283,41 @@ async fn a_rollback_replaces_the_result_and_asks_how_things_are() {
         "a list of profiles is asked for"
     );
 }
+
+#[tokio::test]
+async fn a_package_can_be_injected_and_its_result_is_acknowledged_the_same_way() {
+    use rsp::sgp32::{EimPackageResult, TransferEimPackageRequest, TransferEimPackageResponse};
+    let world = World::new();
+    let peer = world.connect();
+    let mut euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    assert!(
+        world
+            .eim
+            .package_to_inject(euicc.eid, &peer)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let operation = world.propose(euicc.eid, enable()).await;
+    let injected = world.eim.package_to_inject(euicc.eid, &peer).await.unwrap();
+    let Some(TransferEimPackageRequest::EuiccPackageRequest(package)) = injected else {
+        panic!("no package to inject")
+    };
+    let EimPackageResult::EuiccPackageResult(result) = euicc.execute(&package, enabled()) else {
+        unreachable!()
+    };
+    let response = TransferEimPackageResponse::EuiccPackageResult(result);
+    let answer = world
+        .eim
+        .take_injected(euicc.eid, response, &peer)
+        .await
+        .unwrap();
+    let Some(TransferEimPackageRequest::EimAcknowledgements(numbers)) = answer else {
+        panic!("nothing acknowledged")
+    };
+    assert_eq!(numbers.len(), 1);
+    assert_eq!(
+        world.eim.operation(operation.id).unwrap().state,
+        OperationState::Done
+    );
+}
