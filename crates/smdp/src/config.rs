@@ -69,7 +69,7 @@ pub enum Rebinding {
 /// Bounds of this server.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Sessions at a time; further ones are refused until some end.
+    /// Sessions at a time; further ones push out those whose eUICC is not authenticated yet.
     pub sessions_max: usize,
     /// Life of a session whose eUICC is not authenticated yet.
     pub session_initiated_max: Duration,

@@ -6,6 +6,9 @@
 //! [`Smdp::notifications`]), and two routers that offer them over HTTP ([`Smdp::router`] for
 //! ES9+, [`Smdp::es2plus_router`] for ES2+).
 //!
+//! It is for tests and labs: unprotected profile packages lie in the database in clear (readable for
+//! one user only), and there is no SM-DS behind it.
+//!
 //! Layers, each of which knows only those below it:
 //! * `http`: the bindings of ES9+ and ES2+; knows no SQL;
 //! * `domain`: orders, profile states, sessions, who is believed; knows neither HTTP nor SQL;

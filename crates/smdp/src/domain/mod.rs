@@ -1,5 +1,6 @@
 //! Orders, profiles and sessions: what this server does, without HTTP and without SQL.
 
+mod decisions;
 mod download;
 mod eligibility;
 mod euicc;

@@ -15,10 +15,10 @@ use rsp::sgp22::{
     PendingNotification, ProfileInstallationResult,
 };
 
-use super::download::euicc_actor;
+use super::decisions::euicc_actor;
 use super::euicc::is_signed;
 use super::orders::order_of;
-use super::profile::{ProfileEvent, ProfileState};
+use super::profile::ProfileEvent;
 use super::progress::{self, Progress, ProgressPoint};
 use super::server::{Core, advance};
 use super::status::{Error, Fault, Refusal};
@@ -208,10 +208,9 @@ fn conclude(
     now: Timestamp,
 ) -> Result<(), Error> {
     let found = store::profiles::by_iccid(tx, &download.iccid)?;
-    let under_way = found.filter(|profile| {
-        profile.order_id == Some(download.order_id) && profile.state == ProfileState::Downloaded
-    });
-    let Some(mut profile) = under_way else {
+    let of_order = found.filter(|profile| profile.order_id == Some(download.order_id));
+    let Some(mut profile) = of_order else {
+        tracing::warn!(iccid = %download.iccid, is_success, "result of an order that was cancelled");
         return Ok(());
     };
     let is_last = store::downloads::last_of_order(tx, download.order_id)? == Some(download.number);
@@ -220,6 +219,9 @@ fn conclude(
         false if is_last => ProfileEvent::Fail,
         false => return Ok(()),
     };
+    if profile.state.after(event).is_none() {
+        return Ok(());
+    }
     let order = order_of(tx, &profile)?;
     advance(tx, &mut profile, event, &euicc_actor(&download.eid), now)?;
     let progress = Progress {

@@ -177,7 +177,8 @@ impl Orders {
         })
     }
 
-    /// ES2+.CancelOrder: ends an order whose profile was not delivered, or failed.
+    /// ES2+.CancelOrder: ends an order whose profile was not delivered, or failed. One that was delivered can
+    /// only be written off (Unavailable): it may be installed although no result came.
     pub fn cancel_order(&self, actor: &Actor, order: CancelOrder) -> Result<(), Error> {
         let actor = actor.clone();
         let now = self.core.now();

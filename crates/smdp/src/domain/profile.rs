@@ -79,14 +79,17 @@ impl ProfileState {
             (S::Allocated | S::Linked, E::Confirm) => S::Confirmed,
             (S::Confirmed, E::Release) => S::Released,
             (S::Released | S::Downloaded, E::Deliver) => S::Downloaded,
-            (S::Downloaded, E::Install) => S::Installed,
+            // A result may come after the order was ended by a retry limit or a cancellation; what the
+            // eUICC signed is the truth, and the profile must not be given to a second one.
+            (S::Downloaded | S::Error, E::Install) => S::Installed,
             (S::Released | S::Downloaded, E::Fail) => S::Error,
             (S::Allocated | S::Linked | S::Confirmed | S::Released | S::Error, E::Reuse) => {
                 S::Available
             }
-            (S::Allocated | S::Linked | S::Confirmed | S::Released | S::Error, E::Withdraw) => {
-                S::Unavailable
-            }
+            (
+                S::Allocated | S::Linked | S::Confirmed | S::Released | S::Downloaded | S::Error,
+                E::Withdraw,
+            ) => S::Unavailable,
             _ => return None,
         })
     }
@@ -348,6 +351,8 @@ mod tests {
             (S::Downloaded, E::Deliver, S::Downloaded),
             (S::Downloaded, E::Install, S::Installed),
             (S::Downloaded, E::Fail, S::Error),
+            (S::Downloaded, E::Withdraw, S::Unavailable),
+            (S::Error, E::Install, S::Installed),
             (S::Error, E::Reuse, S::Available),
             (S::Error, E::Withdraw, S::Unavailable),
         ];

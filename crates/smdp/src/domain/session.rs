@@ -75,7 +75,9 @@ impl Sessions {
         }
     }
 
-    /// Adds a session. When there is no place, those that are over make room; never one that goes on.
+    /// Adds a session. When there is no place, those that are over make room, then the oldest whose
+    /// eUICC is not authenticated: strangers who only begin sessions push out each other, never
+    /// an eUICC that has proved itself.
     pub(crate) fn begin(
         &self,
         id: TransactionId,
@@ -87,7 +89,13 @@ impl Sessions {
             sessions.retain(|_, session| session.expires_at > now);
         }
         if sessions.len() >= self.sessions_max {
-            return Err(Fault::Busy.into());
+            let oldest = sessions
+                .iter()
+                .filter(|(_, session)| matches!(session.phase, Phase::Initiated))
+                .min_by_key(|(_, session)| session.expires_at)
+                .map(|(id, _)| id.clone())
+                .ok_or(Fault::Busy)?;
+            sessions.remove(&oldest);
         }
         sessions.insert(id, session);
         Ok(())
@@ -174,32 +182,40 @@ mod tests {
         TransactionId::new(&[octet; 16]).unwrap()
     }
 
+    fn authenticated() -> Authenticated {
+        let key = PrivateKey::generate(Curve::P256, &mut ChaCha20Rng::seed_from_u64(2)).unwrap();
+        Authenticated {
+            eid: EidOctets([0x89; 16]),
+            euicc_key: key.public_key().clone(),
+            iccid: "89000123456789012341".parse().unwrap(),
+            order_id: 1,
+            smdp_signature2: Vec::new(),
+        }
+    }
+
     #[test]
     fn sessions_are_bounded_in_number_and_time() {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let later = now + Duration::from_secs(60);
+        let at = |seconds| now + Duration::from_secs(seconds);
         let sessions = Sessions::new(2);
-        sessions.begin(id(1), session(later), now).unwrap();
-        sessions
-            .begin(id(2), session(later + Duration::from_secs(60)), now)
-            .unwrap();
-        let refused = sessions.begin(id(3), session(later), now);
-        assert!(
-            matches!(refused, Err(Error::Fault(Fault::Busy))),
-            "on the limit"
-        );
-        assert!(
-            sessions.get(&id(1), now).is_some(),
-            "a session that goes on is not pushed out"
-        );
+        sessions.begin(id(1), session(at(60)), now).unwrap();
+        sessions.begin(id(2), session(at(61)), now).unwrap();
+        assert!(sessions.authenticate(&id(1), authenticated(), at(60)));
 
-        sessions
-            .begin(id(3), session(later + Duration::from_secs(60)), later)
-            .unwrap();
-        assert!(sessions.get(&id(1), later).is_none(), "over, and made room");
+        // On the limit: the stranger makes room, however young, and the known one does not.
+        sessions.begin(id(3), session(at(62)), now).unwrap();
+        assert!(sessions.get(&id(1), now).is_some());
+        assert!(sessions.get(&id(2), now).is_none());
+        assert!(sessions.authenticate(&id(3), authenticated(), at(90)));
+        let refused = sessions.begin(id(4), session(at(64)), now);
+        assert!(matches!(refused, Err(Error::Fault(Fault::Busy))));
+
+        // Time makes room too.
+        sessions.begin(id(4), session(at(120)), at(60)).unwrap();
+        assert!(sessions.get(&id(1), at(60)).is_none());
         assert_eq!(sessions.len(), 2);
-        sessions.end(&id(3));
-        assert!(sessions.get(&id(3), later).is_none());
+        sessions.end(&id(4));
+        assert!(sessions.get(&id(4), at(60)).is_none());
     }
 
     #[test]
@@ -208,14 +224,6 @@ mod tests {
         let later = now + Duration::from_secs(60);
         let sessions = Sessions::new(2);
         sessions.begin(id(1), session(later), now).unwrap();
-        let key = PrivateKey::generate(Curve::P256, &mut ChaCha20Rng::seed_from_u64(2)).unwrap();
-        let authenticated = || Authenticated {
-            eid: EidOctets([0x89; 16]),
-            euicc_key: key.public_key().clone(),
-            iccid: "89000123456789012341".parse().unwrap(),
-            order_id: 1,
-            smdp_signature2: Vec::new(),
-        };
         assert!(sessions.authenticate(&id(1), authenticated(), later));
         assert!(!sessions.authenticate(&id(1), authenticated(), later));
         assert!(!sessions.authenticate(&id(2), authenticated(), later));

@@ -16,3 +16,4 @@ mod orders;
 mod progress;
 mod refusals;
 mod support;
+mod tls;

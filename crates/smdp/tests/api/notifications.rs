@@ -178,3 +178,21 @@ async fn other_notifications_are_recorded_once_and_only_about_delivered_profiles
             .is_empty()
     );
 }
+
+#[tokio::test]
+async fn a_success_that_comes_after_the_order_failed_still_counts() {
+    let lab = Lab::new();
+    let mut euicc = TestEuicc::sgp26("NIST");
+    let ok = delivered(&lab, &mut euicc).await;
+    let reason = rsp::sgp22::CancelSessionReason::LoadBppExecutionError;
+    let cancel = euicc.cancel(&ok.transaction_id, "2.999.10", reason);
+    lab.es9(Binding::Json, &cancel).await;
+    assert_eq!(lab.state(), ProfileState::Error);
+    let data = euicc.result_data(&ok.transaction_id, iccid(), true);
+    notify(&lab, euicc.result(data), Binding::Json).await;
+    assert_eq!(
+        lab.state(),
+        ProfileState::Installed,
+        "it must not be ordered for a second eUICC"
+    );
+}
