@@ -10,12 +10,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rsp::binding::ErrorCode;
 use rsp::binding::es9plus::{Request, Response};
-use rsp::der::Element;
+use rsp::der::{Element, Oid};
 use rsp::ids::{Eid, TransactionId};
 use rsp::sgp22::{
-    AuthenticateClientOkEs11, AuthenticateClientRequest, AuthenticateServerResponse,
-    BoundProfilePackage, CancelSessionRequestEs9, Certificate, EuiccInfo1,
-    GetBoundProfilePackageRequest, InitiateAuthenticationRequest, StoreMetadataRequest,
+    AuthenticateClientOk, AuthenticateClientOkEs11, AuthenticateClientRequest,
+    AuthenticateResponseOk, AuthenticateServerResponse, BoundProfilePackage,
+    CancelSessionRequestEs9, CancelSessionResponse, Certificate, CompactAuthenticateResponseOk,
+    EuiccInfo1, GetBoundProfilePackageRequest, InitiateAuthenticationRequest,
+    PrepareDownloadResponse, StoreMetadataRequest,
 };
 use rsp::sgp32::{
     AuthenticateClientErrorEsipa, AuthenticateClientOkDpEsipa, AuthenticateClientOkDsEsipa,
@@ -30,6 +32,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::command::{self, ActivationCode, Command, DownloadSource};
+use crate::compact::{self, Known};
 use crate::devices::CertificateProblem;
 use crate::tables::operations;
 use crate::{ConnectionId, Device, Eim, Operation, OperationState, Peer};
@@ -59,10 +62,16 @@ struct Session {
     eid: Eid,
     operation: Uuid,
     connection: ConnectionId,
-    smdp_address: String,
     confirmation_code: Option<String>,
     metadata: Option<StoreMetadataRequest>,
+    known: Known,
     started_at: i64,
+}
+
+impl Session {
+    fn smdp_address(&self) -> &str {
+        &self.known.server_address
+    }
 }
 
 /// Whose download a session was.
@@ -117,10 +126,19 @@ impl Sessions {
             .and_then(|session| session.metadata.clone())
     }
 
-    fn announce(&self, id: &TransactionId, metadata: StoreMetadataRequest) {
+    /// What the SM-DP+ answered to AuthenticateClient.
+    fn announce(&self, id: &TransactionId, ok: &AuthenticateClientOk, hash_cc: Option<[u8; 32]>) {
         if let Some(session) = self.lock().get_mut(id) {
-            session.metadata = Some(metadata);
+            session.known.iccid = Some(ok.profile_meta_data.iccid);
+            session.known.euicc_otpk = ok.smdp_signed2.bpp_euicc_otpk.clone();
+            session.known.hash_cc = hash_cc;
+            session.metadata = Some(ok.profile_meta_data.clone());
         }
+    }
+
+    /// What may be left out of compact messages of a session.
+    pub(crate) fn known(&self, id: &TransactionId) -> Option<Known> {
+        self.lock().get(id).map(|session| session.known.clone())
     }
 }
 
@@ -243,9 +261,17 @@ impl Eim {
                 eid: operation.eid,
                 operation: operation.id,
                 connection: peer.connection,
-                smdp_address: order.smdp_address,
                 confirmation_code: order.confirmation_code,
                 metadata: None,
+                known: Known {
+                    transaction_id: ok.transaction_id.clone(),
+                    server_address: order.smdp_address,
+                    server_challenge: ok.server_signed1.server_challenge,
+                    smdp_oid: registered_id(&ok.server_certificate),
+                    euicc_otpk: None,
+                    hash_cc: None,
+                    iccid: None,
+                },
                 started_at: self.now_ms(),
             },
         );
@@ -301,9 +327,14 @@ impl Eim {
             .downloads
             .of(&id, peer.connection, self.now_ms())
             .ok_or(Code::InvalidTransactionId)?;
-        if let AuthenticateServerResponse::AuthenticateResponseOk(ok) =
-            &*request.authenticate_server_response
-        {
+        let response = match request.authenticate_server_response.into_value() {
+            AuthenticateServerResponse::CompactAuthenticateResponseOk(compact) => self
+                .rebuild_authentication(&compact, &session)
+                .map(AuthenticateServerResponse::AuthenticateResponseOk)
+                .ok_or(Code::EuiccSignatureInvalid)?,
+            response => response,
+        };
+        if let AuthenticateServerResponse::AuthenticateResponseOk(ok) = &response {
             self.verify_certificates(
                 session.eid,
                 ok.euicc_certificate.as_der(),
@@ -313,11 +344,11 @@ impl Eim {
         }
         let call = Request::AuthenticateClient(AuthenticateClientRequest {
             transaction_id: id.clone(),
-            authenticate_server_response: request.authenticate_server_response.into_value(),
+            authenticate_server_response: response,
             extensions: Default::default(),
         });
         let answer = self
-            .relay(&session.smdp_address, call)
+            .relay(session.smdp_address(), call)
             .await
             .ok_or(Code::UndefinedError)?;
         let ok = match answer {
@@ -329,11 +360,11 @@ impl Eim {
             }
             _ => return Err(Code::UndefinedError),
         };
-        self.downloads.announce(&id, ok.profile_meta_data.clone());
         let hash_cc = session
             .confirmation_code
             .as_deref()
             .map(|code| confirmation_hash(code, &id));
+        self.downloads.announce(&id, &ok, hash_cc);
         Ok(
             AuthenticateClientResponseEsipa::AuthenticateClientOkDpEsipa(
                 AuthenticateClientOkDpEsipa {
@@ -347,6 +378,17 @@ impl Eim {
                 },
             ),
         )
+    }
+
+    fn rebuild_authentication(
+        &self,
+        short: &CompactAuthenticateResponseOk,
+        session: &Session,
+    ) -> Option<AuthenticateResponseOk> {
+        let device = self.managed(session.eid).ok()?;
+        let certificates = device.certificates();
+        let info = device.euicc_info2.as_deref();
+        compact::authentication(short, &session.known, info, certificates)
     }
 
     /// The SM-DS holds an event: the same operation goes on with the SM-DP+ that it names.
@@ -402,13 +444,21 @@ impl Eim {
             .downloads
             .of(&id, peer.connection, self.now_ms())
             .ok_or(Code::InvalidTransactionId)?;
+        let response = match request.prepare_download_response.into_value() {
+            PrepareDownloadResponse::CompactDownloadResponseOk(short) => {
+                compact::preparation(&short, &session.known)
+                    .map(PrepareDownloadResponse::DownloadResponseOk)
+                    .ok_or(Code::EuiccSignatureInvalid)?
+            }
+            response => response,
+        };
         let call = Request::GetBoundProfilePackage(GetBoundProfilePackageRequest {
             transaction_id: id,
-            prepare_download_response: request.prepare_download_response.into_value(),
+            prepare_download_response: response,
             extensions: Default::default(),
         });
         let answer = self
-            .relay(&session.smdp_address, call)
+            .relay(session.smdp_address(), call)
             .await
             .ok_or(Code::UndefinedError)?;
         let ok = match answer {
@@ -439,12 +489,23 @@ impl Eim {
         let Some(session) = self.downloads.of(&id, peer.connection, self.now_ms()) else {
             return CancelSessionResponseEsipa::CancelSessionError(Code::InvalidTransactionId);
         };
+        let response = match request.cancel_session_response {
+            CancelSessionResponse::CompactCancelSessionResponseOk(short) => {
+                let Some(full) = compact::cancellation(&short, &session.known) else {
+                    return CancelSessionResponseEsipa::CancelSessionError(
+                        Code::EuiccSignatureInvalid,
+                    );
+                };
+                CancelSessionResponse::CancelSessionResponseOk(full)
+            }
+            response => response,
+        };
         let call = Request::CancelSession(CancelSessionRequestEs9 {
             transaction_id: id,
-            cancel_session_response: request.cancel_session_response,
+            cancel_session_response: response,
             extensions: Default::default(),
         });
-        match self.relay(&session.smdp_address, call).await {
+        match self.relay(session.smdp_address(), call).await {
             Some(Response::CancelSession(Ok(()))) => {
                 CancelSessionResponseEsipa::CancelSessionOk(CancelSessionOk {
                     extensions: Default::default(),
@@ -532,14 +593,14 @@ fn order(
 
 /// The OID of an activation code binds the SM-DP+ by the registeredID of its certificate.
 fn has_oid(certificate: &Certificate, expected: Option<&str>) -> bool {
-    let Some(expected) = expected else {
-        return true;
-    };
-    pki::Certificate::from_der(certificate.as_der()).is_ok_and(|certificate| {
-        certificate
-            .registered_id()
-            .is_some_and(|oid| oid.to_string() == expected)
+    expected.is_none_or(|expected| {
+        registered_id(certificate).is_some_and(|oid| oid.to_string() == expected)
     })
+}
+
+fn registered_id(certificate: &Certificate) -> Option<Oid> {
+    let certificate = pki::Certificate::from_der(certificate.as_der()).ok()?;
+    certificate.registered_id().cloned()
 }
 
 fn client_certificate_code(problem: &CertificateProblem) -> AuthenticateClientErrorEsipa {

@@ -20,6 +20,7 @@ pub mod command;
 pub mod es9;
 pub mod http;
 
+mod compact;
 mod contacts;
 mod delivery;
 mod devices;

@@ -13,7 +13,7 @@ use crate::actor::Actor;
 use crate::results::{Acknowledged, Refusal};
 use crate::tables::{inventory, notifications, operations};
 use crate::verification::Disbelief;
-use crate::{ConnectionId, Eim, Notification, StorageError};
+use crate::{ConnectionId, Eim, Notification, StorageError, compact};
 
 /// Why a Notification is not taken. The IPA keeps it and tries again later.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +22,8 @@ pub(crate) enum NotificationRefusal {
     Eid,
     #[error("it cannot be told which eUICC it is from")]
     Unattributed,
-    #[error("compact notifications are for IPAs that were told to use them")]
-    Compact,
+    #[error("it is compact, and what it leaves out is not known here")]
+    Incomplete,
 }
 
 /// Attempts to forward a Notification before it is left to the operator.
@@ -62,9 +62,28 @@ impl Eim {
             PendingNotification::ProfileInstallationResult(result) => {
                 self.take_relayed_installation(result, connection).await
             }
-            PendingNotification::CompactProfileInstallationResult(_)
-            | PendingNotification::CompactOtherSignedNotification(_) => {
-                Err(NotificationRefusal::Compact.into())
+            PendingNotification::CompactProfileInstallationResult(short) => {
+                let id = &short
+                    .compact_profile_installation_result_data
+                    .transaction_id;
+                let full = self
+                    .downloads
+                    .known(id)
+                    .and_then(|known| compact::installation(short, &known))
+                    .ok_or(NotificationRefusal::Incomplete)?;
+                self.take_relayed_installation(&full, connection).await
+            }
+            PendingNotification::CompactOtherSignedNotification(short) => {
+                let eid = match short.eid_value {
+                    Some(field) => Eid::try_from(field).ok(),
+                    None => self.presence.speaks_for(connection),
+                };
+                let device = self.managed(eid.ok_or(NotificationRefusal::Unattributed)?)?;
+                let certificates = device
+                    .certificates()
+                    .ok_or(NotificationRefusal::Incomplete)?;
+                self.take_other(&compact::notification(short, certificates))
+                    .await
             }
             PendingNotification::Unknown(_) => Err(Refusal::Unknown),
         }

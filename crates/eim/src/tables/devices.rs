@@ -1,6 +1,7 @@
 //! Devices: one row per EID, and when each was last heard of.
 
 use rsp::ids::Eid;
+use rsp::sgp22::Certificate;
 use serde::Serialize;
 use store::{ReadTx, Row, RowResult, SqlError, Tx, params};
 
@@ -57,6 +58,14 @@ pub struct Device {
     pub default_smdp: Option<String>,
     /// Milliseconds since 1970.
     pub registered_at: i64,
+}
+
+impl Device {
+    /// CERT.EUICC and CERT.EUM, when both are known.
+    pub(crate) fn certificates(&self) -> Option<(Certificate, Certificate)> {
+        let read = |der: &Option<Vec<u8>>| Certificate::from_der_bytes(der.clone()?).ok();
+        read(&self.euicc_certificate).zip(read(&self.eum_certificate))
+    }
 }
 
 const COLUMNS: &str = "eid, label, state, counter, association_token, token_origin, last_seq_number, \
