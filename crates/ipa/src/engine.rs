@@ -237,6 +237,31 @@ impl Engine<'_> {
 
     fn next_wake(&mut self) -> NextWake {
         let timing = self.config.timing;
+        // While a Profile is on trial or there is no connectivity, nothing else can be done.
+        if let Some(watch) = &self.state.rollback {
+            let settings = &self.config.rollback;
+            let left = settings
+                .timeout_ms
+                .saturating_sub(elapsed_ms(watch.since_ms, self.now_ms));
+            let after_ms = settings.retry_ms.min(left);
+            return NextWake {
+                after_ms,
+                reason: WakeReason::Rollback,
+            };
+        }
+        if let Some(since) = self.state.connectivity_lost_since_ms {
+            let left = self
+                .config
+                .fallback
+                .lost_ms
+                .saturating_sub(elapsed_ms(since, self.now_ms));
+            let retry = timing.connectivity_retry_ms;
+            let after_ms = if left > 0 { retry.min(left) } else { retry };
+            return NextWake {
+                after_ms,
+                reason: WakeReason::NoConnectivity,
+            };
+        }
         let jitter = self.random_below(timing.poll_interval_ms / 10 + 1);
         let mut wake = NextWake {
             after_ms: timing.poll_interval_ms - jitter,
@@ -247,42 +272,18 @@ impl Engine<'_> {
                 wake = NextWake { after_ms, reason };
             }
         };
-        for back_off in &self.state.back_offs {
-            let left = back_off.not_before_ms.saturating_sub(self.now_ms);
-            if left > 0 {
-                consider(left.unsigned_abs(), WakeReason::BackOff);
-            }
+        let pauses = self.state.back_offs.iter();
+        let left = pauses.map(|pause| pause.not_before_ms.saturating_sub(self.now_ms));
+        let shortest = left.filter(|left| *left > 0).min();
+        if let Some(left) = shortest {
+            consider(left.unsigned_abs(), WakeReason::BackOff);
+        } else if !self.state.downloads.is_empty() {
+            consider(timing.back_off_first_ms, WakeReason::BackOff);
         }
-        if !self.state.downloads.is_empty() {
-            consider(
-                timing.back_off_max_ms.min(timing.back_off_first_ms),
-                WakeReason::BackOff,
-            );
-        }
-        let settings = &self.config.fallback;
-        if let (Some(since), Some(after)) = (self.state.fallback_since_ms, settings.return_after_ms)
-        {
-            consider(
-                after.saturating_sub(elapsed_ms(since, self.now_ms)),
-                WakeReason::Fallback,
-            );
-        }
-        if let Some(since) = self.state.connectivity_lost_since_ms {
-            let left = settings
-                .lost_ms
-                .saturating_sub(elapsed_ms(since, self.now_ms));
-            let retry = timing.connectivity_retry_ms;
-            consider(
-                if left > 0 { retry.min(left) } else { retry },
-                WakeReason::NoConnectivity,
-            );
-        }
-        if let Some(watch) = &self.state.rollback {
-            let settings = &self.config.rollback;
-            let left = settings
-                .timeout_ms
-                .saturating_sub(elapsed_ms(watch.since_ms, self.now_ms));
-            consider(settings.retry_ms.min(left), WakeReason::Rollback);
+        let after = self.config.fallback.return_after_ms;
+        if let (Some(since), Some(after)) = (self.state.fallback_since_ms, after) {
+            let left = after.saturating_sub(elapsed_ms(since, self.now_ms));
+            consider(left, WakeReason::Fallback);
         }
         wake
     }

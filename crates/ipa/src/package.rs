@@ -261,6 +261,7 @@ impl Engine<'_> {
             since_ms: self.now_ms,
             attempts: 0,
             sequence_number: None,
+            last_attempt_ms: None,
             extensions: Default::default(),
         });
         self.save();

@@ -27,7 +27,15 @@ impl Engine<'_> {
             return Ok(true);
         };
         watch.sequence_number = effects(&result).sequence_number;
+        let settings = self.config.rollback;
         if self.connectivity.check() {
+            let is_early = watch
+                .last_attempt_ms
+                .is_some_and(|last| elapsed_ms(last, self.now_ms) < settings.retry_ms);
+            let is_over = elapsed_ms(watch.since_ms, self.now_ms) >= settings.timeout_ms;
+            if is_early && !is_over {
+                return Ok(false);
+            }
             let contact = eims.iter().find(|eim| *eim.eim_id() == watch.eim_id);
             let provided = match contact {
                 Some(eim) => self.deliver_result(eim, result)?,
@@ -39,9 +47,8 @@ impl Engine<'_> {
                 return Ok(true);
             }
             watch.attempts = watch.attempts.saturating_add(1);
-            let settings = &self.config.rollback;
-            let may_go_on = watch.attempts < i64::from(settings.attempts_max)
-                && elapsed_ms(watch.since_ms, self.now_ms) < settings.timeout_ms;
+            watch.last_attempt_ms = Some(self.now_ms);
+            let may_go_on = watch.attempts < i64::from(settings.attempts_max) && !is_over;
             self.state.rollback = Some(watch.clone());
             self.save();
             if may_go_on {

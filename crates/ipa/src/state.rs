@@ -42,6 +42,7 @@ sequence! {
         req attempts @ 0x82: i64,
         /// `seqNumber` of the result that a rollback replaces. Absent while the package is being executed.
         opt sequence_number @ 0x83: i64,
+        opt last_attempt_ms @ 0x84: i64,
     }
 }
 
@@ -147,6 +148,9 @@ impl State {
         for instant in since.into_iter().flatten() {
             *instant = (*instant).min(now_ms);
         }
+        if let Some(watch) = &mut self.rollback {
+            watch.last_attempt_ms = watch.last_attempt_ms.map(|instant| instant.min(now_ms));
+        }
         for back_off in &mut self.back_offs {
             back_off.not_before_ms = back_off
                 .not_before_ms
@@ -248,16 +252,20 @@ mod tests {
 
     fn full() -> State {
         let eim_id: EimId = "eim.example.com".parse().unwrap();
-        let mut state = State::default();
-        state.rollback = Some(RollbackWatch {
+        let watch = RollbackWatch {
             eim_id: eim_id.clone(),
             since_ms: 5_000,
             attempts: 2,
             sequence_number: Some(14),
+            last_attempt_ms: None,
             extensions: Default::default(),
-        });
-        state.connectivity_lost_since_ms = Some(6_000);
-        state.emergency = Some(Null);
+        };
+        let mut state = State {
+            rollback: Some(watch),
+            connectivity_lost_since_ms: Some(6_000),
+            emergency: Some(Null),
+            ..State::default()
+        };
         state.add_state_change(&eim_id, StateChangeCause::Fallback);
         state.count_failure("eim:x");
         state.set_not_before_ms("eim:x", 90_000);

@@ -104,10 +104,10 @@ mod tests {
     #[test]
     fn a_package_is_cut_where_sgp22_section_2_5_5_says() {
         let package = hex!(
-            "BF36 23" "BF23 03 820101" "A0 03 870111" "A1 06 880122 880133" "A2 03 870144" "A3 06 860155 860166"
+            "BF36 20" "BF23 03 820101" "A0 03 870111" "A1 06 880122 880133" "A2 03 870144" "A3 06 860155 860166"
         );
         let expected: [&[u8]; 9] = [
-            &hex!("BF3623 BF2303820101"),
+            &hex!("BF3620 BF2303820101"),
             &hex!("A003870111"),
             &hex!("A106"),
             &hex!("880122"),
@@ -119,7 +119,7 @@ mod tests {
         ];
         assert_eq!(commands(&package, &Limits::default()).unwrap(), expected);
         let without_a2 =
-            hex!("BF36 1B" "BF23 03 820101" "A0 03 870111" "A1 03 880122" "A3 06 860155 860166");
+            hex!("BF36 18" "BF23 03 820101" "A0 03 870111" "A1 03 880122" "A3 06 860155 860166");
         assert_eq!(commands(&without_a2, &Limits::default()).unwrap().len(), 7);
     }
 
@@ -129,8 +129,8 @@ mod tests {
             &hex!("BF36 00")[..],
             &hex!("BF37 00"),
             &hex!("BF36 06 BF23 03 820101"),
-            &hex!("BF36 16 BF23 03 820101 A0 03 870111 A1 03 880122 A2 03 870111"),
-            &hex!("BF36 15 BF23 03 820101 A0 03 870111 A1 03 860122 A3 02 8600"),
+            &hex!("BF36 15 BF23 03 820101 A0 03 870111 A1 03 880122 A2 03 870111"),
+            &hex!("BF36 14 BF23 03 820101 A0 03 870111 A1 03 860122 A3 02 8600"),
             &[],
         ] {
             assert!(commands(wrong, &Limits::default()).is_err(), "{wrong:02X?}");
@@ -160,7 +160,7 @@ mod tests {
             ),
             ("A", "B")
         );
-        let short = hex!("BF36 12 BF23 03 820101 A0 03 870111 A1 03 880122");
+        let short = hex!("BF36 10 BF23 03 820101 A0 03 870111 A1 03 880122");
         assert!(metadata(&short).is_err());
     }
 }

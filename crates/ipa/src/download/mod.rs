@@ -20,7 +20,7 @@ use rsp::sgp32::{
 
 use crate::address;
 use crate::card::CardError;
-use crate::client::{Contact, ServerError};
+use crate::client::{Contact, ServerError, describe};
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::ports::Server;
@@ -128,7 +128,11 @@ enum Outcome {
     },
     /// An SM-DS has nothing for this eUICC.
     NothingFound,
-    Later(String),
+    Later {
+        reason: String,
+        /// Whether a server was asked at all.
+        is_attempt: bool,
+    },
 }
 
 impl Engine<'_> {
@@ -157,38 +161,32 @@ impl Engine<'_> {
 
     /// Tries every download once. What ends is reported; what has to wait stays.
     pub(crate) fn resume_downloads(&mut self, eims: &[Contact]) -> Result<(), CardError> {
-        let mut waiting = Vec::new();
-        while !self.state.downloads.is_empty() {
-            // Stays in the list while it runs: a restart in the middle must find it.
+        // Each one stays first in the list while it runs: a restart in the middle must find it.
+        for _ in 0..self.state.downloads.len() {
             let Some(download) = self.state.downloads.first().cloned() else {
                 break;
             };
-            let Some(eim) = eims.iter().find(|eim| *eim.eim_id() == download.eim_id) else {
-                // Nobody is left who could be told.
-                self.state.downloads.remove(0);
-                continue;
+            let contact = eims.iter().find(|eim| *eim.eim_id() == download.eim_id);
+            // Without its eIM nobody is left who could be told.
+            let is_to_wait = match contact {
+                Some(eim) => self.run_download(eim, download)?,
+                None => false,
             };
-            let keep = self.run_download(eim, eims, download)?;
-            if self.state.downloads.is_empty() {
-                break;
-            }
-            let download = self.state.downloads.remove(0);
-            if keep {
-                waiting.push(download);
+            if is_to_wait {
+                self.state.downloads.rotate_left(1);
+                self.save();
+            } else {
+                // Reported, and not to be reported again whatever goes wrong next.
+                self.state.downloads.remove(0);
+                self.save();
+                self.deliver_notifications(eims)?;
             }
         }
-        self.state.downloads = waiting;
-        self.save();
         Ok(())
     }
 
     /// One attempt. Whether there is to be another.
-    fn run_download(
-        &mut self,
-        eim: &Contact,
-        eims: &[Contact],
-        download: Download,
-    ) -> Result<bool, CardError> {
+    fn run_download(&mut self, eim: &Contact, download: Download) -> Result<bool, CardError> {
         let eim_transaction_id = download.trigger.eim_transaction_id.clone();
         if self.state.emergency.is_some() {
             let reason = Some(ProfileDownloadErrorReason::EcallActive);
@@ -212,13 +210,12 @@ impl Engine<'_> {
             Outcome::Results(results) => {
                 for (index, (result, indirect)) in results.into_iter().enumerate() {
                     self.note_result(&result);
-                    // The eIM of an indirect download gets the result as a Notification, which is delivered below.
+                    // The eIM of an indirect download gets the result as a Notification.
                     if !indirect {
                         let eim_transaction_id = eim_transaction_id.clone().filter(|_| index == 0);
                         self.report_result(eim, eim_transaction_id, *result)?;
                     }
                 }
-                self.deliver_notifications(eims)?;
                 Ok(false)
             }
             Outcome::NothingFound => {
@@ -237,8 +234,8 @@ impl Engine<'_> {
                 self.report_failure(eim, eim_transaction_id, code, error_response)?;
                 Ok(false)
             }
-            Outcome::Later(reason) => {
-                let attempts = download.attempts.saturating_add(1);
+            Outcome::Later { reason, is_attempt } => {
+                let attempts = download.attempts.saturating_add(i64::from(is_attempt));
                 if attempts >= i64::from(self.config.limits.download_attempts_max) {
                     self.events.push(Event::DownloadFailed { reason });
                     let code = Some(ProfileDownloadErrorReason::UndefinedError);
@@ -344,17 +341,16 @@ impl Engine<'_> {
             Abort::Card(
                 error @ (CardError::Status { .. }
                 | CardError::Code { .. }
-                | CardError::Malformed { .. }
-                | CardError::Protocol {
-                    problem: "the package ended without a result",
-                    ..
-                }),
+                | CardError::Malformed { .. }),
             ) => Ok(Outcome::Failed {
-                reason: error.to_string(),
+                reason: describe(&error),
                 error_response: None,
             }),
             Abort::Card(error) => Err(error),
-            Abort::Server { error, .. } if error.may_pass() => Ok(Outcome::Later(error.describe())),
+            Abort::Server { error, .. } if error.may_pass() => Ok(Outcome::Later {
+                reason: error.describe(),
+                is_attempt: !matches!(error, ServerError::Pausing),
+            }),
             Abort::Server {
                 error,
                 open_session,
