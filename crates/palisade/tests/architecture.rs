@@ -510,7 +510,7 @@ fn sources() -> impl Iterator<Item = Source> {
             let test = name.contains("/tests/") || name.ends_with("/tests.rs");
             (inside && !test).then(|| {
                 let text = fs::read_to_string(&path).unwrap();
-                let (code, strings) = take_apart(before_tests(&text));
+                let (code, strings) = take_apart(&without_tests(&text));
                 Source {
                     path: name,
                     code,
@@ -520,9 +520,13 @@ fn sources() -> impl Iterator<Item = Source> {
         })
 }
 
-/// Tests stand at the end of a file.
-fn before_tests(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod tests {").next().unwrap()
+/// A source text without its module of unit tests.
+fn without_tests(text: &str) -> String {
+    let Some((before, tests)) = text.split_once("#[cfg(test)]\nmod tests {") else {
+        return text.to_owned();
+    };
+    let behind = tests.split_once("\n}\n").map_or("", |(_, behind)| behind);
+    format!("{before}{behind}")
 }
 
 /// Splits Rust into code without comments and literals, and the contents of its string literals.
