@@ -1,0 +1,264 @@
+//! What an eUICC answers to an eUICC Package.
+
+use rsp::der::Element;
+use rsp::ids::Eid;
+use rsp::sgp32::{
+    EuiccPackageErrorCode, EuiccPackageErrorSigned, EuiccPackageErrorUnsigned, EuiccPackageResult,
+    EuiccPackageResultSigned,
+};
+use serde_json::json;
+
+use super::{Acknowledged, Refusal};
+use crate::actor::Actor;
+use crate::command::Command;
+use crate::tables::{devices, operations};
+use crate::{ConnectionId, Eim, Operation, OperationState, Outcome, outcome};
+
+/// Unsigned refusals after which an eUICC Package is given up, if the connection is proven.
+const UNUSABLE_MAX: i64 = 3;
+
+/// Tokens tried for one operation of a device whose token is not proved. Each try uses a counter
+/// value, and anybody who knows the EID can cause one: register devices with their token.
+const TOKENS_TRIED_MAX: i64 = 5;
+
+impl Eim {
+    /// Takes in what an eUICC answered to a package.
+    pub(crate) async fn take_package_result(
+        &self,
+        claimed: Option<Eid>,
+        result: &EuiccPackageResult,
+        connection: ConnectionId,
+    ) -> Result<Acknowledged, Refusal> {
+        match result {
+            EuiccPackageResult::EuiccPackageResultSigned(signed) => {
+                self.take_signed_result(claimed, signed, result, connection)
+                    .await
+            }
+            EuiccPackageResult::EuiccPackageErrorSigned(signed) => {
+                self.take_signed_error(claimed, signed, result, connection)
+                    .await
+            }
+            EuiccPackageResult::EuiccPackageErrorUnsigned(error) => {
+                self.take_unsigned_error(claimed, error, connection).await
+            }
+            EuiccPackageResult::Unknown(_) => Err(Refusal::Unknown),
+        }
+    }
+
+    pub(super) async fn take_signed_result(
+        &self,
+        claimed: Option<Eid>,
+        signed: &EuiccPackageResultSigned,
+        whole: &EuiccPackageResult,
+        connection: ConnectionId,
+    ) -> Result<Acknowledged, Refusal> {
+        let data = &signed.euicc_package_result_data_signed;
+        let operation = self.find(claimed, data.eim_transaction_id.as_ref(), connection)?;
+        let device = self.managed(operation.eid)?;
+        if data.eim_id != self.config.eim_id {
+            return Err(Refusal::OtherEim);
+        }
+        if operation.counter != Some(data.counter_value) {
+            return Err(Refusal::Counter);
+        }
+        self.verify_result(&device, signed)?;
+        let received = whole.to_der();
+        if operation.result.as_ref() == Some(&received) {
+            return Ok(vec![data.seq_number]);
+        }
+        let results = data.euicc_result.clone();
+        let (state, outcome) = match operation.state {
+            OperationState::InFlight | OperationState::Expired => {
+                let (state, outcome) = outcome::of_results(&operation.commands, &results);
+                if outcome::is_rollback(&results) {
+                    rolled_back(outcome)
+                } else {
+                    (state, outcome)
+                }
+            }
+            OperationState::Done if outcome::is_rollback(&results) => {
+                rolled_back(outcome::of_results(&operation.commands, &results).1)
+            }
+            _ => return Err(Refusal::Ended),
+        };
+        self.record_result(
+            &operation,
+            state,
+            outcome,
+            results,
+            data.seq_number,
+            received,
+        )
+        .await?;
+        if let Some(id) = &operation.eim_transaction_id {
+            self.presence.answered(connection, operation.eid, id);
+        }
+        Ok(vec![data.seq_number])
+    }
+
+    async fn record_result(
+        &self,
+        operation: &Operation,
+        state: OperationState,
+        outcome: Outcome,
+        results: Vec<rsp::sgp32::EuiccResultData>,
+        seq_number: i64,
+        received: Vec<u8>,
+    ) -> Result<(), Refusal> {
+        let (eid, id, at) = (operation.eid, operation.id, self.now_ms());
+        let expected = operation.state;
+        let commands = operation.commands.clone();
+        let recorded = self.event(
+            eid,
+            &Actor::device(eid),
+            "result-accepted",
+            json!({ "operation": id, "state": state, "seq_number": seq_number, "outcome": outcome }),
+        );
+        // After a rollback the old Profile is enabled again; which one that is, only a list tells.
+        let refresh = (state == OperationState::RolledBack).then(|| {
+            self.draft_operation(eid, &Actor::system("rollback"), &[Command::ListProfiles])
+        });
+        self.change(eid, move |tx| -> Result<(), Refusal> {
+            if operations::find(tx, id)?.is_none_or(|now| now.state != expected) {
+                return Err(Refusal::Ended);
+            }
+            if !devices::accept_seq_number(tx, eid, seq_number, at)? {
+                return Err(Refusal::Replayed);
+            }
+            operations::finish(tx, id, state, &outcome, Some(&received), at)?;
+            if state != OperationState::RolledBack {
+                outcome::apply(tx, eid, &commands, &results, at)?;
+            }
+            if let Some(refresh) = &refresh {
+                refresh.insert_once(tx)?;
+            }
+            recorded.append(tx)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn take_signed_error(
+        &self,
+        claimed: Option<Eid>,
+        signed: &EuiccPackageErrorSigned,
+        whole: &EuiccPackageResult,
+        connection: ConnectionId,
+    ) -> Result<Acknowledged, Refusal> {
+        let data = &signed.euicc_package_error_data_signed;
+        let operation = self.find(claimed, data.eim_transaction_id.as_ref(), connection)?;
+        let device = self.managed(operation.eid)?;
+        if data.eim_id != self.config.eim_id {
+            return Err(Refusal::OtherEim);
+        }
+        if operation.counter != Some(data.counter_value) {
+            return Err(Refusal::Counter);
+        }
+        self.verify_error(&device, signed)?;
+        if operation.state != OperationState::InFlight {
+            // Not kept by the eUICC and not acknowledged: hearing it twice changes nothing.
+            return Ok(Vec::new());
+        }
+        if let Some(id) = &operation.eim_transaction_id {
+            self.presence.answered(connection, operation.eid, id);
+        }
+        let code = data.euicc_package_error_code;
+        if code == EuiccPackageErrorCode::ReplayError {
+            // The counter was used, so the package may well have been executed and its result been
+            // lost on the way. The next poll asks for the results that the eUICC keeps.
+            self.expect_lost_result(&operation);
+            return Ok(Vec::new());
+        }
+        let (eid, id, at) = (operation.eid, operation.id, self.now_ms());
+        let received = whole.to_der();
+        let outcome = Outcome {
+            summary: format!("refused by the eUICC: {code}"),
+            results: Vec::new(),
+        };
+        let recorded = self.event(
+            eid,
+            &Actor::device(eid),
+            "package-refused",
+            json!({ "operation": id, "code": code.to_string() }),
+        );
+        self.change(eid, move |tx| -> Result<(), Refusal> {
+            devices::mark_associated(tx, eid, at)?;
+            operations::finish(
+                tx,
+                id,
+                OperationState::Failed,
+                &outcome,
+                Some(&received),
+                at,
+            )?;
+            recorded.append(tx)?;
+            Ok(())
+        })
+        .await?;
+        Ok(Vec::new())
+    }
+
+    /// Anybody can say this. It is counted; and while the token of a new device is not proved, it
+    /// may tell the token to try.
+    async fn take_unsigned_error(
+        &self,
+        claimed: Option<Eid>,
+        error: &EuiccPackageErrorUnsigned,
+        connection: ConnectionId,
+    ) -> Result<Acknowledged, Refusal> {
+        let operation = self.find(claimed, error.eim_transaction_id.as_ref(), connection)?;
+        if operation.state != OperationState::InFlight {
+            return Ok(Vec::new());
+        }
+        let (eid, id, at) = (operation.eid, operation.id, self.now_ms());
+        let device = self.managed(eid)?;
+        let token = error
+            .association_token
+            .filter(|token| device.association_token != Some(*token))
+            .filter(|_| operation.refusals < TOKENS_TRIED_MAX);
+        self.change(eid, move |tx| -> Result<(), Refusal> {
+            operations::count_refusal(tx, id)?;
+            if let Some(token) = token
+                && devices::learn_token(tx, eid, token, at)?
+            {
+                operations::requeue(tx, id)?;
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(Vec::new())
+    }
+
+    /// The IPA says that it cannot use the package.
+    pub(super) async fn take_unusable(
+        &self,
+        operation: &Operation,
+        code: &str,
+        connection: ConnectionId,
+    ) -> Result<Acknowledged, Refusal> {
+        if operation.state != OperationState::InFlight {
+            return Ok(Vec::new());
+        }
+        if !self.may_trust(connection, operation.eid) {
+            return Err(Refusal::NotProven);
+        }
+        let is_unsigned = operation.counter.is_none();
+        if is_unsigned || operation.refusals + 1 >= UNUSABLE_MAX {
+            let summary = format!("the IPA cannot use the package: {code}");
+            self.end(operation, OperationState::Failed, &summary, self.now_ms())
+                .await?;
+            return Ok(Vec::new());
+        }
+        let id = operation.id;
+        self.change(operation.eid, move |tx| -> Result<(), Refusal> {
+            Ok(operations::count_refusal(tx, id)?)
+        })
+        .await?;
+        Ok(Vec::new())
+    }
+}
+
+fn rolled_back(outcome: Outcome) -> (OperationState, Outcome) {
+    let summary = "undone by the device: the new profile had no connectivity".to_owned();
+    (OperationState::RolledBack, Outcome { summary, ..outcome })
+}
