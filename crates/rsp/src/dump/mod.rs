@@ -199,6 +199,16 @@ impl Node {
         self.remarks.iter().all(|remark| remark.severity() == 0)
             && self.children.iter().all(Self::fits)
     }
+
+    /// Whether nothing known is missing, misplaced or malformed.
+    fn fits_extended(&self) -> bool {
+        let is_grown =
+            |remark: &Remark| matches!(remark, Remark::Extension | Remark::UnknownAlternative);
+        self.remarks
+            .iter()
+            .all(|remark| remark.severity() == 0 || is_grown(remark))
+            && self.children.iter().all(Self::fits_extended)
+    }
 }
 
 impl Remark {

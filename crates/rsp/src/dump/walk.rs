@@ -412,7 +412,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Some senders leave out the tag of the alternative, so that its members stand in the tag
-    /// of the CHOICE, or write SEQUENCE for it. Accepted when exactly that explains the content.
+    /// of the CHOICE, or write SEQUENCE for it. Accepted when that explains the content.
     fn arm_without_its_tag(
         &mut self,
         element: Element,
@@ -440,15 +440,18 @@ impl<'a> Walker<'a> {
                 "SEQUENCE was written for the tag of the alternative",
             ),
         ];
-        for (content, how) in places {
-            let Some(content) = content else { continue };
-            for arm in arms.iter().filter(|arm| arm.tag.is_some()) {
-                let mut trial = self.trial();
-                let nodes = trial.members(&(arm.info)(), content.clone(), depth + 1);
-                self.charge(&trial);
-                let fits = trial.fault.is_none() && nodes.iter().all(Node::fits);
-                if fits && !nodes.is_empty() {
-                    return Some((nodes, how));
+        // What fits without elements of a newer version is the better explanation.
+        for is_good in [Node::fits, Node::fits_extended] as [fn(&Node) -> bool; 2] {
+            for (content, how) in &places {
+                let Some(content) = content else { continue };
+                for arm in arms.iter().filter(|arm| arm.tag.is_some()) {
+                    let mut trial = self.trial();
+                    let nodes = trial.members(&(arm.info)(), content.clone(), depth + 1);
+                    self.charge(&trial);
+                    let is_known = nodes.iter().any(Node::fits);
+                    if trial.fault.is_none() && is_known && nodes.iter().all(is_good) {
+                        return Some((nodes, how));
+                    }
                 }
             }
         }
