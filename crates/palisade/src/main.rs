@@ -4,6 +4,7 @@ mod adapters;
 mod cli;
 mod config;
 mod control;
+mod lab;
 mod logging;
 mod output;
 mod serve;

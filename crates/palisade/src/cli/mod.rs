@@ -6,11 +6,14 @@ mod config;
 mod decode;
 mod device;
 mod eim;
+mod euicc;
+mod ipa;
 mod operation;
 mod pki;
 mod profile;
 mod serve;
 mod shared;
+mod smdp;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -61,6 +64,9 @@ enum Command {
     Pki(pki::Args),
     Decode(decode::Args),
     Config(config::Args),
+    Smdp(smdp::Args),
+    Euicc(euicc::Args),
+    Ipa(ipa::Args),
 }
 
 /// How a command ended that did not break off.
@@ -105,6 +111,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
         Command::Pki(args) => pki::run(args, format),
         Command::Decode(args) => decode::run(args, format),
         Command::Config(args) => config::run(args, format),
+        Command::Smdp(args) => smdp::run(args, format),
+        Command::Euicc(args) => euicc::run(args, format),
+        Command::Ipa(args) => ipa::run(args, format),
     }
 }
 

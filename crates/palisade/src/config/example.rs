@@ -71,7 +71,9 @@ format = "text"
 
 # The SM-DP+ for tests and labs: palisade smdp.
 [smdp]
-#: fqdn = "smdp.example.com:8444"
+# Host name as in activation codes and in the certificates of the PKI. Devices use port 443 of it, or
+# are told another with --resolve.
+#: fqdn = "smdp.example.com"
 listen = "0.0.0.0:8444"
 # ES2+, with client certificates; it is not offered without an address.
 #: es2_listen = "127.0.0.1:8445"
@@ -79,6 +81,8 @@ listen = "0.0.0.0:8444"
 #: pki = "pki"
 # Name of the operator that has the ES2+ client certificate of the PKI.
 es2_operator = "operator"
+# Where that operator is told about downloads; it is not without an address.
+#: es2_progress_url = "https://operator.example.com"
 # Lets a retried download use another one-time key of the same eUICC.
 rebinding = false
 # Protects profiles with random keys instead of those of the session.

@@ -108,7 +108,7 @@ pub(crate) struct LogSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SmdpSection {
-    /// Host name under which devices reach ES9+, with a port unless it is 443.
+    /// Host name of this SM-DP+, as in activation codes and certificates. Without a port.
     pub(crate) fqdn: Option<String>,
     /// Where ES9+ listens.
     pub(crate) listen: SocketAddr,
@@ -118,6 +118,8 @@ pub(crate) struct SmdpSection {
     pub(crate) pki: Option<PathBuf>,
     /// The operator of ES2+, whose client certificate is that of the PKI.
     pub(crate) es2_operator: String,
+    /// Where the operator is told about downloads (ES2+.HandleDownloadProgressInfo): `https://host[:port]`.
+    pub(crate) es2_progress_url: Option<String>,
     /// Lets a retried download use another one-time key.
     pub(crate) rebinding: bool,
     /// Protects profiles with keys of their own instead of the session's.
@@ -204,6 +206,7 @@ impl Default for SmdpSection {
             es2_listen: None,
             pki: None,
             es2_operator: "operator".to_owned(),
+            es2_progress_url: None,
             rebinding: false,
             profile_keys: false,
         }
@@ -254,6 +257,9 @@ impl File {
             if let Some(fqdn) = fqdn {
                 check_host(fqdn).with_context(|| format!("{name} = {fqdn:?}"))?;
             }
+        }
+        if self.smdp.fqdn.as_deref().is_some_and(|fqdn| fqdn.contains(':')) {
+            bail!("smdp.fqdn has a port; activation codes name no port, so devices use 443 or are told another with --resolve");
         }
         for (name, key) in [("eim.signing_key", &eim.signing_key), ("eim.tls_key", &eim.tls_key)] {
             pki::KeyName::new(key).with_context(|| name.to_owned())?;
@@ -396,6 +402,7 @@ mod tests {
             ("[eim]\nfqdn = \"https://x\"\n", ["eim.fqdn", "host name"]),
             ("[eim]\ntls_trust = \"ca\"\n", ["eim.tls_ca", "trust"]),
             ("[eim]\nsigning_key = \"Upper\"\n", ["eim.signing_key", "key name"]),
+            ("[smdp]\nfqdn = \"a.example:1\"\n", ["smdp.fqdn", "--resolve"]),
             ("[limits]\nconnections_max = 0\n", ["limits.connections_max", "at least 1"]),
             ("[limits]\nbody_octets_max = 10\n", ["limits.body_octets_max", "65536"]),
             ("[log]\nfilter = \"=,=\"\n", ["log.filter", "such as info"]),

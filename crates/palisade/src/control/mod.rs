@@ -36,4 +36,4 @@ pub(crate) use socket::{listen, serve};
 pub(crate) const EIM_SOCKET: &str = "control.sock";
 
 /// Octets of a request's body; an import of 100,000 devices has some 5 million.
-const BODY_OCTETS_MAX: usize = 32 << 20;
+pub(crate) const BODY_OCTETS_MAX: usize = 32 << 20;

@@ -76,6 +76,16 @@ impl Problem {
         )
     }
 
+    /// The domain says no, with its reason.
+    pub(crate) fn refused_by(
+        word: &str,
+        title: &str,
+        error: &(dyn Error + 'static),
+        action: &str,
+    ) -> Self {
+        Self::new(StatusCode::CONFLICT, word, title, with_causes(error), action)
+    }
+
     /// The server cannot do its work.
     pub(crate) fn unavailable(error: &(dyn Error + 'static)) -> Self {
         tracing::error!(error, "a control request failed");
