@@ -24,6 +24,6 @@ mod state;
 
 pub use apdu::StatusWord;
 pub use card::Card;
-pub use nvm::{FileNvm, MemoryNvm, Nvm, NvmError, SLOT_OCTETS_MAX, Slot};
+pub use nvm::{FileNvm, MemoryNvm, Nvm, NvmError, SLOT_OCTETS_MAX, Slot, stored_state};
 pub use personalisation::{CardIdentity, Options, Personalisation, PreloadedProfile};
 pub use platform::CardError;

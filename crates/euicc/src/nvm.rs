@@ -55,6 +55,9 @@ pub enum NvmError {
     },
 }
 
+/// The octets of a state, which contain private keys.
+pub(crate) type Payload = Zeroizing<Vec<u8>>;
+
 /// Octets of one slot.
 pub const SLOT_OCTETS_MAX: usize = 16 << 20;
 
@@ -84,23 +87,10 @@ pub(crate) struct CommitLog {
 
 impl CommitLog {
     /// Finds the last state that was completely written; `None` in a fresh memory.
-    pub(crate) fn open(
-        mut nvm: Box<dyn Nvm>,
-    ) -> Result<(Self, Option<Zeroizing<Vec<u8>>>), NvmError> {
-        let a = nvm.read(Slot::A)?;
-        let b = nvm.read(Slot::B)?;
-        let newest = match (unseal(&a), unseal(&b)) {
-            (Some(in_a), Some(in_b)) if in_b.sequence > in_a.sequence => Some((Slot::B, in_b)),
-            (Some(in_a), _) => Some((Slot::A, in_a)),
-            (None, Some(in_b)) => Some((Slot::B, in_b)),
-            (None, None) => None,
-        };
+    pub(crate) fn open(mut nvm: Box<dyn Nvm>) -> Result<(Self, Option<Payload>), NvmError> {
+        let newest = newest(&mut *nvm)?;
         let (current, sequence, payload) = match newest {
-            Some((slot, record)) => (
-                slot,
-                record.sequence,
-                Some(Zeroizing::new(record.payload.to_vec())),
-            ),
+            Some(stored) => (stored.slot, stored.sequence, Some(stored.payload)),
             None => (Slot::B, 0, None),
         };
         Ok((
@@ -134,6 +124,41 @@ impl CommitLog {
 const MAGIC: [u8; 4] = *b"PEU1";
 const PREFIX_OCTETS: usize = 4 + 8 + 4;
 const HEADER_OCTETS: usize = PREFIX_OCTETS + 32;
+
+/// The octets of the state that a card would find in a memory, `None` in a fresh one. They contain private keys.
+///
+/// For tools that compare or back up cards; a card itself needs only [`crate::Card::power_on`].
+pub fn stored_state(nvm: &mut dyn Nvm) -> Result<Option<Zeroizing<Vec<u8>>>, NvmError> {
+    Ok(newest(nvm)?.map(|stored| stored.payload))
+}
+
+struct Stored {
+    slot: Slot,
+    sequence: u64,
+    payload: Payload,
+}
+
+fn newest(nvm: &mut dyn Nvm) -> Result<Option<Stored>, NvmError> {
+    let mut newest: Option<Stored> = None;
+    for slot in [Slot::A, Slot::B] {
+        let content = nvm.read(slot)?;
+        let Some(record) = unseal(&content) else {
+            continue;
+        };
+        if newest
+            .as_ref()
+            .is_none_or(|other| record.sequence > other.sequence)
+        {
+            let payload = Zeroizing::new(record.payload.to_vec());
+            newest = Some(Stored {
+                slot,
+                sequence: record.sequence,
+                payload,
+            });
+        }
+    }
+    Ok(newest)
+}
 
 struct Unsealed<'a> {
     sequence: u64,
