@@ -85,20 +85,7 @@ impl Connector {
         target: &Target,
         id: u64,
     ) -> Result<Connection, ClientError> {
-        let tcp = self.tcp(target).await?;
-        // Requests are written at once; waiting for more to send would only delay them.
-        tcp.set_nodelay(true).map_err(ClientError::Connect)?;
-        let stream = if target.secure {
-            let name = ServerName::try_from(target.host.clone()).map_err(|_| ClientError::Url)?;
-            let tls = self
-                .tls
-                .connect(name, tcp)
-                .await
-                .map_err(|error| tls_error(&error))?;
-            Stream::Tls(Box::new(tls))
-        } else {
-            Stream::Plain(tcp)
-        };
+        let stream = self.stream(target).await?;
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(self.header_bytes_max)
             .handshake(TokioIo::new(stream))
@@ -110,6 +97,23 @@ impl Connector {
             sender,
             driver: Box::pin(driver),
         })
+    }
+
+    /// A connection with its TLS handshake done.
+    pub(super) async fn stream(&self, target: &Target) -> Result<Stream, ClientError> {
+        let tcp = self.tcp(target).await?;
+        // Requests are written at once; waiting for more to send would only delay them.
+        tcp.set_nodelay(true).map_err(ClientError::Connect)?;
+        if !target.secure {
+            return Ok(Stream::Plain(tcp));
+        }
+        let name = ServerName::try_from(target.host.clone()).map_err(|_| ClientError::Url)?;
+        let tls = self
+            .tls
+            .connect(name, tcp)
+            .await
+            .map_err(|error| tls_error(&error))?;
+        Ok(Stream::Tls(Box::new(tls)))
     }
 
     async fn tcp(&self, target: &Target) -> Result<TcpStream, ClientError> {
@@ -218,7 +222,7 @@ async fn drive<T>(driver: &mut Pin<Box<Driver>>, work: impl Future<Output = T>) 
     .await
 }
 
-enum Stream {
+pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }

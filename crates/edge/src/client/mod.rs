@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
 pub use blocking::BlockingClient;
@@ -192,6 +193,23 @@ impl Client {
         let uri: Uri = url.parse().map_err(|_| ClientError::Url)?;
         let exchange = self.inner.exchange(method, uri, headers, body);
         tokio::time::timeout(self.inner.limits.total_timeout, exchange)
+            .await
+            .map_err(|_| ClientError::Timeout)?
+    }
+
+    /// A new connection to the server of `url`, secured and with nothing sent on it: for probing a server with what is no
+    /// request. It counts for none of the limits but the one of connecting.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn open(
+        &self,
+        url: &str,
+    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, ClientError> {
+        let uri: Uri = url.parse().map_err(|_| ClientError::Url)?;
+        let target = self.inner.connector.target(&uri)?;
+        let connecting = self.inner.connector.stream(&target);
+        tokio::time::timeout(self.inner.limits.connect_timeout, connecting)
             .await
             .map_err(|_| ClientError::Timeout)?
     }

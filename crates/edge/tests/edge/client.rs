@@ -350,3 +350,26 @@ fn the_blocking_client_needs_no_runtime() {
     // Dropping it inside a runtime is harmless.
     runtime.block_on(async move { drop(client) });
 }
+
+#[tokio::test]
+async fn a_bare_connection_is_secured_and_judged_like_any_other() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Running::start(Limits::default(), routes()).await;
+    let client = Client::with_options(server.options()).unwrap();
+    let mut stream = client.open(&url("/")).await.unwrap();
+    stream
+        .write_all(b"nonsense, and no request\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
+
+    let stranger = Authority::root("any").certificate;
+    let options = options(server.address, Trust::CaCertificate(stranger));
+    let refused = Client::with_options(options).unwrap();
+    assert!(matches!(
+        refused.open(&url("/")).await.map(|_| ()),
+        Err(ClientError::Tls(_))
+    ));
+}
