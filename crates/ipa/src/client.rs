@@ -21,6 +21,8 @@ pub(crate) struct Contact {
     pub(crate) server: Server,
     /// Name of its back-off.
     pub(crate) key: String,
+    /// Not associated any more; it gets what it waits for, and is not polled.
+    pub(crate) is_former: bool,
 }
 
 /// Why a server's function has no (usable) answer.
@@ -106,6 +108,15 @@ impl Contact {
             configuration,
             server,
             key,
+            is_former: false,
+        })
+    }
+
+    /// An eIM that was deleted.
+    pub(crate) fn former(configuration: EimConfigurationData) -> Option<Self> {
+        Self::new(configuration).map(|contact| Self {
+            is_former: true,
+            ..contact
         })
     }
 
@@ -115,6 +126,9 @@ impl Contact {
 
     /// Whether it answers polls over HTTPS.
     pub(crate) fn is_polled(&self, without_protocol: bool) -> bool {
+        if self.is_former {
+            return false;
+        }
         match &self.configuration.eim_supported_protocol {
             Some(protocols) => protocols.contains(EimSupportedProtocol::EIM_RETRIEVE_HTTPS),
             None => without_protocol,

@@ -48,6 +48,8 @@ pub(crate) struct Volatile {
     must_reset: bool,
     /// What [`Memory`] holds.
     stored: Vec<u8>,
+    /// Of the card that is there, since the session began.
+    eid: Option<Eid>,
     /// eIM Configuration Data changed since they were read.
     pub(crate) configuration_changed: bool,
 }
@@ -156,6 +158,7 @@ impl Engine<'_> {
             *self.state = State::default();
         }
         self.state.eid = Some(eid.to_field());
+        self.volatile.eid = Some(eid);
         let eims = self.contacts()?;
         if is_another_card {
             self.note_state_change(&eims, None, StateChangeCause::DeviceChange);
@@ -165,18 +168,29 @@ impl Engine<'_> {
 
     /// The eUICC's EID.
     pub(crate) fn eid(&mut self) -> Result<Eid, CardError> {
-        self.es10().eid()
+        match self.volatile.eid {
+            Some(eid) => Ok(eid),
+            None => self.es10().eid(),
+        }
     }
 
+    /// The eIMs that can be reached: those of the eUICC, and former ones that still wait for a result.
     pub(crate) fn contacts(&mut self) -> Result<Vec<Contact>, CardError> {
         let eims_max = self.config.limits.eims_max;
         let configuration: Vec<EimConfigurationData> = self.es10().eim_configuration()?;
         self.volatile.configuration_changed = false;
-        Ok(configuration
+        let is_associated = |eim_id: &EimId| configuration.iter().any(|eim| eim.eim_id == *eim_id);
+        self.state
+            .former_eims
+            .retain(|former| !is_associated(&former.eim_id));
+        let former = self
+            .state
+            .former_eims
+            .clone()
             .into_iter()
-            .filter_map(Contact::new)
-            .take(eims_max)
-            .collect())
+            .filter_map(Contact::former);
+        let current = configuration.into_iter().filter_map(Contact::new);
+        Ok(current.take(eims_max).chain(former).collect())
     }
 
     pub(crate) fn es10(&mut self) -> Es10<'_> {
@@ -199,7 +213,10 @@ impl Engine<'_> {
         but: Option<&EimId>,
         cause: StateChangeCause,
     ) {
-        for eim in eims.iter().filter(|eim| Some(eim.eim_id()) != but) {
+        let others = eims
+            .iter()
+            .filter(|eim| !eim.is_former && Some(eim.eim_id()) != but);
+        for eim in others {
             self.state.add_state_change(eim.eim_id(), cause);
         }
     }
@@ -243,7 +260,11 @@ impl Engine<'_> {
             let left = settings
                 .timeout_ms
                 .saturating_sub(elapsed_ms(watch.since_ms, self.now_ms));
-            let after_ms = settings.retry_ms.min(left);
+            let after_ms = if left > 0 {
+                settings.retry_ms.min(left)
+            } else {
+                settings.retry_ms
+            };
             return NextWake {
                 after_ms,
                 reason: WakeReason::Rollback,

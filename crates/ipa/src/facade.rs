@@ -234,7 +234,10 @@ impl<C: CardTransport, N: Network, K: Connectivity, M: Memory> Ipa<C, N, K, M> {
     }
 
     /// Gives the device back. A new IPA on it goes on as after a restart.
-    pub fn into_parts(self) -> Parts<C, N, K, M> {
+    pub fn into_parts(mut self) -> Parts<C, N, K, M> {
+        if let Err(error) = self.es10().close() {
+            tracing::debug!(%error, "the logical channel stays open");
+        }
         self.parts
     }
 

@@ -2,9 +2,11 @@
 
 use rsp::binding::{es9plus, esipa};
 use rsp::der::Element;
+use rsp::ids::TransactionId;
 use rsp::sgp22::{HandleNotification, PendingNotification};
 use rsp::sgp32::{EimId, HandleNotificationEsipa};
 
+use crate::address::is_address;
 use crate::card::CardError;
 use crate::client::{Contact, rsp_key};
 use crate::config::NotificationRoute;
@@ -94,26 +96,42 @@ impl Engine<'_> {
 
     /// Delivers what is pending, each on its way. What cannot be delivered stays, the next one is tried.
     pub(crate) fn deliver_notifications(&mut self, eims: &[Contact]) -> Result<(), CardError> {
-        let max = self.config.limits.notifications_per_session_max;
-        for notification in self.pending_notifications()?.into_iter().take(max) {
+        let mut attempts_left = self.config.limits.notifications_per_session_max;
+        for notification in self.pending_notifications()? {
+            if attempts_left == 0 {
+                break;
+            }
             let Some(number) = sequence_number(&notification) else {
                 continue;
             };
+            let transaction_id = transaction_id(&notification).cloned();
             let through = self.eim_for(&notification, eims);
             let is_delivered = match through {
-                Some(eim) if self.is_pausing(&eim.key) => false,
+                Some(eim) if self.is_pausing(&eim.key) => continue,
                 Some(eim) => {
                     let notification = HandleNotificationEsipa::PendingNotification(notification);
-                    self.call_eim(eim, &esipa::Request::HandleNotification(notification))
-                        .is_ok()
+                    let request = esipa::Request::HandleNotification(notification);
+                    self.call_eim(eim, &request).is_ok()
                 }
-                None => self.deliver_directly(notification),
+                None => {
+                    let Some(server) = self.server_for(&notification) else {
+                        continue;
+                    };
+                    let request = es9plus::Request::HandleNotification(HandleNotification {
+                        pending_notification: notification,
+                        extensions: Default::default(),
+                    });
+                    self.call_rsp(&server, &request).is_ok()
+                }
             };
+            attempts_left -= 1;
             if is_delivered {
-                let through_eim = through.is_some();
+                if let Some(transaction_id) = transaction_id {
+                    self.state.forget_relayed(&transaction_id);
+                }
                 self.events.push(Event::NotificationDelivered {
                     sequence_number: number,
-                    through_eim,
+                    through_eim: through.is_some(),
                 });
                 self.remove(number)?;
             }
@@ -127,12 +145,7 @@ impl Engine<'_> {
         notification: &PendingNotification,
         eims: &'e [Contact],
     ) -> Option<&'e Contact> {
-        let relayed_by = match notification {
-            PendingNotification::ProfileInstallationResult(result) => self
-                .state
-                .relayed_by(&result.profile_installation_result_data.transaction_id),
-            _ => None,
-        };
+        let relayed_by = transaction_id(notification).and_then(|id| self.state.relayed_by(id));
         if let Some(eim_id) = relayed_by
             && let Some(eim) = eims.iter().find(|eim| eim.eim_id() == eim_id)
         {
@@ -146,18 +159,13 @@ impl Engine<'_> {
         if is_direct { None } else { eims.first() }
     }
 
-    fn deliver_directly(&mut self, notification: PendingNotification) -> bool {
-        let Some(address) = notification_address(&notification).map(str::to_owned) else {
-            return false;
-        };
-        if self.is_pausing(&rsp_key(&address)) {
-            return false;
-        }
-        let request = es9plus::Request::HandleNotification(HandleNotification {
-            pending_notification: notification,
-            extensions: Default::default(),
-        });
-        self.call_rsp(&Server::Smdp { address }, &request).is_ok()
+    /// The server that a Notification is for, unless it cannot be asked now.
+    fn server_for(&self, notification: &PendingNotification) -> Option<Server> {
+        let address = notification_address(notification)?;
+        let is_usable = is_address(address) && !self.is_pausing(&rsp_key(address));
+        is_usable.then(|| Server::Smdp {
+            address: address.to_owned(),
+        })
     }
 }
 
@@ -177,6 +185,15 @@ pub(crate) fn sequence_number(notification: &PendingNotification) -> Option<i64>
         }
         N::CompactOtherSignedNotification(other) => Some(other.tbs_other_notification.seq_number),
         N::Unknown(_) => None,
+    }
+}
+
+fn transaction_id(notification: &PendingNotification) -> Option<&TransactionId> {
+    match notification {
+        PendingNotification::ProfileInstallationResult(result) => {
+            Some(&result.profile_installation_result_data.transaction_id)
+        }
+        _ => None,
     }
 }
 

@@ -301,7 +301,13 @@ impl Engine<'_> {
         if effects.state_changed {
             self.note_state_change(eims, Some(acting), StateChangeCause::OtherEim);
         }
-        self.volatile.configuration_changed |= effects.eims_changed;
+        if effects.eims_changed {
+            self.volatile.configuration_changed = true;
+            // An eIM that deletes itself is to hear of its success all the same.
+            if let Some(eim) = eims.iter().find(|eim| eim.eim_id() == acting) {
+                self.state.add_former_eim(&eim.configuration);
+            }
+        }
         self.save();
         if effects.enabled_changed {
             self.after_profile_change(resets_before)?;
@@ -355,7 +361,14 @@ impl Engine<'_> {
 
     /// Results of earlier sessions that no eIM has acknowledged.
     pub(crate) fn deliver_kept_results(&mut self, eims: &[Contact]) -> Result<(), CardError> {
-        for result in self.kept_results()? {
+        let kept = self.kept_results()?;
+        let results = kept.iter().filter_map(|result| effects(result).eim_id);
+        let reports = self.state.unsent.iter().map(|unsent| unsent.eim_id.clone());
+        let waiting: Vec<EimId> = results.chain(reports).collect();
+        self.state
+            .former_eims
+            .retain(|former| waiting.contains(&former.eim_id));
+        for result in kept {
             let Some(eim_id) = effects(&result).eim_id else {
                 continue;
             };

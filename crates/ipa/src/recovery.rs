@@ -14,6 +14,15 @@ use crate::event::Event;
 use crate::package::{Provided, effects};
 use crate::state::RollbackWatch;
 
+/// What became of the fallback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fallback {
+    Enabled,
+    /// An application session is in the way; soon again.
+    Busy,
+    Unavailable,
+}
+
 impl Engine<'_> {
     /// Brings an enabling with rollback to its end: the result is delivered over the new Profile, or the enabling is taken
     /// back. Whether it came to its end.
@@ -55,11 +64,11 @@ impl Engine<'_> {
                 return Ok(false);
             }
         }
-        self.roll_back(watch, eims)?;
-        Ok(true)
+        self.roll_back(watch, eims)
     }
 
-    fn roll_back(&mut self, watch: RollbackWatch, eims: &[Contact]) -> Result<(), CardError> {
+    /// ES10b.ProfileRollback. Whether that is over; it is not while the card is busy.
+    fn roll_back(&mut self, watch: RollbackWatch, eims: &[Contact]) -> Result<bool, CardError> {
         let refresh = self.config.refresh;
         let resets_before = self.volatile.session.resets();
         let response = match self.es10().profile_rollback(refresh) {
@@ -68,16 +77,23 @@ impl Engine<'_> {
                 tracing::warn!(%error, "the eUICC refuses the rollback");
                 self.state.rollback = None;
                 self.events.push(Event::RollbackRefused);
-                return Ok(());
+                return Ok(true);
             }
             Err(error) => return Err(error),
         };
+        if response.cmd_result == ProfileRollbackResult::CatBusy {
+            self.state.rollback = Some(RollbackWatch {
+                last_attempt_ms: Some(self.now_ms),
+                ..watch
+            });
+            return Ok(false);
+        }
         self.state.rollback = None;
         self.save();
         if response.cmd_result != ProfileRollbackResult::Ok {
             tracing::warn!(code = %response.cmd_result, "the eUICC refuses the rollback");
             self.events.push(Event::RollbackRefused);
-            return Ok(());
+            return Ok(true);
         }
         self.events.push(Event::RolledBack {
             eim_id: watch.eim_id.clone(),
@@ -96,7 +112,7 @@ impl Engine<'_> {
             self.state.forget_failures(&eim.key);
             self.deliver_result(eim, result)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Looks after connectivity, with the Fallback Profile if need be. Whether there is any in the end.
@@ -116,23 +132,26 @@ impl Engine<'_> {
         if !settings.is_used || elapsed_ms(since, self.now_ms) < settings.lost_ms {
             return Ok(false);
         }
-        if !self.execute_fallback(eims)? {
-            // Not before the same time has passed again.
-            self.state.connectivity_lost_since_ms = Some(self.now_ms);
-            return Ok(false);
+        match self.execute_fallback(eims)? {
+            Fallback::Enabled => Ok(self.connectivity.check()),
+            Fallback::Busy => Ok(false),
+            Fallback::Unavailable => {
+                // Not before the same time has passed again.
+                self.state.connectivity_lost_since_ms = Some(self.now_ms);
+                Ok(false)
+            }
         }
-        Ok(self.connectivity.check())
     }
 
-    /// ES10b.ExecuteFallbackMechanism. Whether the Fallback Profile is enabled.
-    fn execute_fallback(&mut self, eims: &[Contact]) -> Result<bool, CardError> {
+    /// ES10b.ExecuteFallbackMechanism.
+    fn execute_fallback(&mut self, eims: &[Contact]) -> Result<Fallback, CardError> {
         let refresh = self.config.refresh;
         let resets_before = self.volatile.session.resets();
         let code = match self.es10().execute_fallback(refresh) {
             Ok(code) => code,
             Err(error @ CardError::Status { .. }) => {
                 tracing::warn!(%error, "the eUICC does not execute the fallback");
-                return Ok(false);
+                return Ok(Fallback::Unavailable);
             }
             Err(error) => return Err(error),
         };
@@ -146,15 +165,16 @@ impl Engine<'_> {
                 self.events.push(Event::FallbackExecuted);
                 self.save();
                 self.after_profile_change(resets_before)?;
-                Ok(true)
+                Ok(Fallback::Enabled)
             }
             ExecuteFallbackMechanismResult::ProfileNotInDisabledState => {
                 self.state.fallback_since_ms = Some(self.now_ms);
-                Ok(true)
+                Ok(Fallback::Enabled)
             }
+            ExecuteFallbackMechanismResult::CatBusy => Ok(Fallback::Busy),
             code => {
                 tracing::warn!(%code, "the eUICC does not execute the fallback");
-                Ok(false)
+                Ok(Fallback::Unavailable)
             }
         }
     }
@@ -196,7 +216,8 @@ impl Engine<'_> {
                     self.events.push(Event::ReturnedFromFallback);
                     return Ok(true);
                 }
-                Ok(self.execute_fallback(eims)? && self.connectivity.check())
+                let fallback = self.execute_fallback(eims)?;
+                Ok(fallback == Fallback::Enabled && self.connectivity.check())
             }
             // Another Profile than the Fallback Profile is enabled: the fallback has ended by itself.
             ReturnFromFallbackResult::FallbackNotAvailable => {

@@ -3,7 +3,7 @@
 use rsp::der::{Element, Limits, Null, Octets};
 use rsp::ids::{EidOctets, TransactionId};
 use rsp::sequence;
-use rsp::sgp32::{EimId, ProfileDownloadTriggerRequest, StateChangeCause};
+use rsp::sgp32::{EimConfigurationData, EimId, ProfileDownloadTriggerRequest, StateChangeCause};
 
 /// State changes not reported yet, one at most for an eIM.
 const STATE_CHANGES_MAX: usize = 64;
@@ -11,6 +11,8 @@ const STATE_CHANGES_MAX: usize = 64;
 const BACK_OFFS_MAX: usize = 64;
 /// Downloads through eIMs whose result is not delivered yet.
 const RELAYED_MAX: usize = 32;
+/// Deleted eIMs that wait for a result.
+const FORMER_EIMS_MAX: usize = 8;
 /// The form below.
 const VERSION: i64 = 1;
 
@@ -31,6 +33,8 @@ sequence! {
         req unsent @ 0xA7: Vec<Unsent>,
         req downloads @ 0xA8: Vec<Download>,
         req relayed @ 0xA9: Vec<Relayed>,
+        /// eIMs that were deleted and still wait for a result, with what is needed to reach them.
+        req former_eims @ 0xAA: Vec<EimConfigurationData>,
     }
 }
 
@@ -107,6 +111,7 @@ impl Default for State {
             unsent: Vec::new(),
             downloads: Vec::new(),
             relayed: Vec::new(),
+            former_eims: Vec::new(),
             extensions: Default::default(),
         }
     }
@@ -236,6 +241,21 @@ impl State {
             eim_id: eim_id.clone(),
             extensions: Default::default(),
         });
+    }
+
+    pub(crate) fn forget_relayed(&mut self, transaction_id: &TransactionId) {
+        self.relayed
+            .retain(|relayed| relayed.transaction_id != *transaction_id);
+    }
+
+    /// Remembers how to reach an eIM that may be about to be deleted.
+    pub(crate) fn add_former_eim(&mut self, configuration: &EimConfigurationData) {
+        self.former_eims
+            .retain(|known| known.eim_id != configuration.eim_id);
+        if self.former_eims.len() >= FORMER_EIMS_MAX {
+            self.former_eims.remove(0);
+        }
+        self.former_eims.push(configuration.clone());
     }
 
     pub(crate) fn relayed_by(&self, transaction_id: &TransactionId) -> Option<&EimId> {

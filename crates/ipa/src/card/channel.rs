@@ -147,6 +147,20 @@ impl<'a> Es10<'a> {
         Ok(self.transport.reset()?)
     }
 
+    /// Closes the logical channel, for whoever uses the card next.
+    pub fn close(&mut self) -> Result<(), CardError> {
+        let Some(channel) = self.session.channel.take() else {
+            return Ok(());
+        };
+        let close = Command {
+            header: [0x00, 0x70, 0x80, channel],
+            data: &[],
+            le: None,
+        };
+        self.exchange("MANAGE CHANNEL", 0x00, &close)?;
+        Ok(())
+    }
+
     /// Sends one ES10 command and reads its answer.
     pub(super) fn call<Q: Element, A: Element>(
         &mut self,
@@ -210,9 +224,13 @@ impl<'a> Es10<'a> {
 
     /// Opens a logical channel with the ISD-R selected, unless there is one.
     fn open(&mut self) -> Result<u8, CardError> {
-        if let Some(channel) = self.session.channel {
-            return Ok(channel);
+        match self.session.channel {
+            Some(channel) => Ok(channel),
+            None => self.open_channel(false),
         }
+    }
+
+    fn open_channel(&mut self, is_repeated: bool) -> Result<u8, CardError> {
         if self.settings.send_terminal_capability {
             let command = Command {
                 header: [0x80, 0xAA, 0x00, 0x00],
@@ -227,7 +245,14 @@ impl<'a> Es10<'a> {
             data: &[],
             le: Some(1),
         };
-        let opened = self.execute("MANAGE CHANNEL", 0x00, &manage)?;
+        let opened = match self.execute("MANAGE CHANNEL", 0x00, &manage) {
+            // All channels are open, perhaps by an earlier run that did not end well.
+            Err(CardError::Status { .. }) if !is_repeated => {
+                self.reset()?;
+                return self.open_channel(true);
+            }
+            other => other?,
+        };
         let channel = match opened.as_slice() {
             [channel @ 1..=CHANNEL_MAX] => *channel,
             _ => {
@@ -587,6 +612,30 @@ mod tests {
         let (result, script, _) = run(&rest, CardSettings::default(), &hex!("BF2000"));
         assert!(result.is_ok());
         assert!(script.exchanges.is_empty());
+    }
+
+    #[test]
+    fn a_card_without_a_free_channel_is_reset_once() {
+        let [capability, manage, _, _] = OPENING;
+        let full = (manage.0, &hex!("6A81")[..]);
+        let mut exchanges = vec![capability, full];
+        exchanges.extend(OPENING);
+        exchanges.push((&hex!("81E2910003 BF2000"), &hex!("9000")));
+        exchanges.push((&hex!("00708001"), &hex!("9000")));
+        let mut script = Script::new(&exchanges);
+        let (mut session, settings) = (CardSession::default(), CardSettings::default());
+        let mut es10 = Es10::new(&mut script, &mut session, &settings);
+        es10.store_data("test", &hex!("BF2000")).unwrap();
+        es10.close().unwrap();
+        assert_eq!((script.resets, script.exchanges.len()), (1, 0));
+
+        let mut script = Script::new(&[capability, full, capability, full]);
+        let mut session = CardSession::default();
+        let outcome = Es10::new(&mut script, &mut session, &settings).store_data("test", &[0]);
+        assert!(matches!(
+            outcome,
+            Err(CardError::Status { status: 0x6A81, .. })
+        ));
     }
 
     #[test]

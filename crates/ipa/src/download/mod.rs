@@ -132,6 +132,8 @@ enum Outcome {
         reason: String,
         /// Whether a server was asked at all.
         is_attempt: bool,
+        /// The session that the eUICC has.
+        open_session: Option<(Box<Order>, TransactionId)>,
     },
 }
 
@@ -234,9 +236,17 @@ impl Engine<'_> {
                 self.report_failure(eim, eim_transaction_id, code, error_response)?;
                 Ok(false)
             }
-            Outcome::Later { reason, is_attempt } => {
+            Outcome::Later {
+                reason,
+                is_attempt,
+                open_session,
+            } => {
                 let attempts = download.attempts.saturating_add(i64::from(is_attempt));
                 if attempts >= i64::from(self.config.limits.download_attempts_max) {
+                    if let Some((order, transaction_id)) = open_session {
+                        // The order stays at the server (SGP.22 v2.5 section 3.0.2).
+                        self.cancel(&order, &transaction_id, CancelSessionReason::Timeout)?;
+                    }
                     self.events.push(Event::DownloadFailed { reason });
                     let code = Some(ProfileDownloadErrorReason::UndefinedError);
                     self.report_failure(eim, eim_transaction_id, code, None)?;
@@ -347,9 +357,13 @@ impl Engine<'_> {
                 error_response: None,
             }),
             Abort::Card(error) => Err(error),
-            Abort::Server { error, .. } if error.may_pass() => Ok(Outcome::Later {
+            Abort::Server {
+                error,
+                open_session,
+            } if error.may_pass() => Ok(Outcome::Later {
                 reason: error.describe(),
                 is_attempt: !matches!(error, ServerError::Pausing),
+                open_session: open_session.map(|id| (Box::new(order.clone()), id)),
             }),
             Abort::Server {
                 error,

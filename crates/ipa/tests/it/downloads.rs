@@ -364,6 +364,19 @@ fn a_download_is_tried_again_after_trouble_and_given_up_in_the_end() {
     error_of(&world.answers(EIM));
     world.poll_after(wake);
     assert_eq!(world.answers(EIM).len(), 1);
+
+    let mut world = World::new();
+    world.queue(EIM, code(&format!("1${SMDP}$A")));
+    for _ in 0..3 {
+        world.fail("authenticateClient", Fault::LoseAnswer);
+    }
+    let mut wake = world.poll();
+    for _ in 0..2 {
+        wake = world.poll_after(wake);
+    }
+    error_of(&world.answers(EIM));
+    // The server is in its pause by then; the eUICC's session is over in any case.
+    assert!(world.net.0.borrow().smdp.cancelled.is_empty());
 }
 
 #[test]

@@ -1,6 +1,13 @@
 //! Peers that do not keep to the protocol.
 
-use ipa::{AddInitialEimError, Event};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use ipa::{
+    AddInitialEimError, CardTransport, Connectivity, Event, HttpRequest, HttpResponse, Ipa,
+    Network, NetworkError, Parts, TransportError, VolatileMemory,
+};
+use rand_core::Rng as _;
 use rsp::binding::http::Binding;
 use rsp::der::Element;
 use rsp::sgp32::{
@@ -200,4 +207,172 @@ fn a_memory_full_of_rubbish_does_not_stop_the_ipa() {
     world.queue(EIM, Package::Psmos(vec![list()]));
     world.poll();
     assert_eq!(world.answers(EIM).len(), 1);
+}
+
+/// Changes octets at random, or cuts.
+fn mangle(octets: &mut Vec<u8>, rng: &mut rand_chacha::ChaCha20Rng) {
+    let Some(last) = octets.len().checked_sub(1) else {
+        return;
+    };
+    let mut position = || (rng.next_u64() % (last as u64 + 1)) as usize;
+    let (place, cut) = (position(), position());
+    match rng.next_u64() % 4 {
+        0 => octets.truncate(cut),
+        1 => octets[place] = rng.next_u64() as u8,
+        2 => octets[place] ^= 1 << (rng.next_u64() % 8),
+        _ => {
+            let copy = octets[place..].to_vec();
+            octets.extend(copy);
+        }
+    }
+}
+
+#[test]
+fn answers_changed_at_random_do_no_lasting_harm() {
+    for binding in [Binding::Asn1, Binding::Json] {
+        for indirect in [false, true] {
+            let config = ipa::Config {
+                esipa_binding: binding,
+                es9plus_binding: binding,
+                indirect_only: indirect,
+                ..ipa::Config::default()
+            };
+            let mut world = World::with(Setup {
+                config,
+                ..Setup::default()
+            });
+            world.net.0.borrow_mut().mangler = Some(Box::new({
+                let mut rng = rng(u64::from(indirect) + 10);
+                move |body: &mut Vec<u8>| {
+                    if rng.next_u64() % 3 == 0 {
+                        mangle(body, &mut rng);
+                    }
+                }
+            }));
+            for round in 0..150 {
+                world.queue(EIM, Package::Psmos(vec![list()]));
+                if round % 5 == 0 {
+                    let code = format!("1${SMDP}$A");
+                    let data = rsp::sgp32::ProfileDownloadData::ActivationCode(code);
+                    world.queue(EIM, Package::Download(Some(data)));
+                }
+                world.now_ms += 3 * 3_600_000;
+                world.poll();
+            }
+            {
+                let mut state = world.net.0.borrow_mut();
+                state.mangler = None;
+                state.eim(EIM).queue.clear();
+                state.eim(EIM).answers.clear();
+            }
+            for _ in 0..2 {
+                world.now_ms += 24 * 3_600_000;
+                world.poll();
+            }
+            world.net.0.borrow_mut().eim(EIM).answers.clear();
+            world.queue(EIM, Package::Psmos(vec![list()]));
+            world.poll();
+            assert_eq!(world.answers(EIM).len(), 1, "{binding:?} {indirect}");
+            assert_eq!(world.kept(), (0, 0), "{binding:?} {indirect}");
+        }
+    }
+}
+
+/// A card some of whose answers are changed.
+struct BadCard {
+    slot: Slot,
+    rng: rand_chacha::ChaCha20Rng,
+    is_bad: Rc<RefCell<bool>>,
+}
+
+impl CardTransport for BadCard {
+    fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, TransportError> {
+        let mut answer = self.slot.transmit(command)?;
+        if *self.is_bad.borrow() && self.rng.next_u64() % 16 == 0 {
+            mangle(&mut answer, &mut self.rng);
+        }
+        Ok(answer)
+    }
+
+    fn reset(&mut self) -> Result<(), TransportError> {
+        self.slot.reset()
+    }
+}
+
+/// Repeats what it once heard an eIM say.
+struct Parrot {
+    packages: Vec<Vec<u8>>,
+    next: usize,
+    requests: Rc<RefCell<usize>>,
+}
+
+impl Network for Parrot {
+    fn post(&mut self, request: HttpRequest) -> Result<HttpResponse, NetworkError> {
+        *self.requests.borrow_mut() += 1;
+        Ok(match request.body.get(..2) {
+            Some([0xBF, 0x4F]) => {
+                self.next += 1;
+                HttpResponse::new(200, self.packages[self.next % self.packages.len()].clone())
+            }
+            Some([0xBF, 0x50]) => HttpResponse::new(200, vec![0xBF, 0x50, 0x02, 0x30, 0x00]),
+            _ => HttpResponse::new(204, Vec::new()),
+        })
+    }
+}
+
+struct Always;
+
+impl Connectivity for Always {
+    fn check(&mut self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_card_that_answers_rubbish_now_and_then_does_not_stop_the_ipa() {
+    let world = World::new();
+    let nothing = vec![0xBF, 0x4F, 0x03, 0x02, 0x01, 0x01];
+    let data = vec![
+        0xBF, 0x4F, 0x0E, 0xBF, 0x52, 0x0B, 0x5C, 0x09, 0xA0, 0x81, 0xA2, 0xBF, 0x20, 0x84, 0xA5,
+        0xA6, 0xA8,
+    ];
+    let mut packages = vec![nothing.clone(), data];
+    for operation in [list(), enable(SECOND, true), enable(BOOTSTRAP, true)] {
+        let mut state = world.net.0.borrow_mut();
+        let eim = state.eim(EIM);
+        let package = eim.sign(rsp::sgp32::EuiccPackage::PsmoList(vec![operation]));
+        packages.push(GetEimPackageResponse::EuiccPackageRequest(package).to_der());
+        packages.push(nothing.clone());
+    }
+    let is_bad = Rc::new(RefCell::new(true));
+    let requests = Rc::new(RefCell::new(0));
+    let parts = Parts {
+        card: BadCard {
+            slot: world.slot.clone(),
+            rng: rng(21),
+            is_bad: Rc::clone(&is_bad),
+        },
+        network: Parrot {
+            packages,
+            next: 0,
+            requests: Rc::clone(&requests),
+        },
+        connectivity: Always,
+        memory: VolatileMemory::default(),
+    };
+    let mut ipa = Ipa::new(ipa::Config::default(), parts);
+    let mut rng = rng(22);
+    let mut now_ms = 0;
+    for _ in 0..1_000 {
+        now_ms += 3 * 3_600_000;
+        ipa.poll(now_ms, &mut rng);
+    }
+    *is_bad.borrow_mut() = false;
+    for _ in 0..3 {
+        now_ms += 24 * 3_600_000;
+        ipa.poll(now_ms, &mut rng);
+    }
+    let before = *requests.borrow();
+    ipa.poll(now_ms + 24 * 3_600_000, &mut rng);
+    assert!(*requests.borrow() > before, "the IPA polls again");
 }

@@ -576,3 +576,31 @@ fn a_notification_that_cannot_be_delivered_stays_and_the_next_is_tried() {
     assert_eq!(through_eim, 2);
     assert!(world.net.0.borrow().smdp.notifications.is_empty());
 }
+
+#[test]
+fn an_eim_that_deletes_itself_gets_its_result_after_all() {
+    let mut world = World::with(Setup {
+        two_eims: true,
+        ..Setup::default()
+    });
+    world.queue(
+        EIM,
+        Package::Ecos(vec![Eco::DeleteEim(DeleteEim {
+            eim_id: EIM.parse().unwrap(),
+            extensions: Default::default(),
+        })]),
+    );
+    world.fail("provideEimPackageResult", Fault::Unreachable);
+    let wake = world.poll();
+    assert!(world.answers(EIM).is_empty());
+    world.restart_ipa();
+    let wake = world.poll_after(wake);
+    assert_eq!(
+        outcomes(&world.answers(EIM)),
+        [EuiccResultData::DeleteEimResult(DeleteEimResult::Ok)]
+    );
+    assert_eq!(world.kept(), (0, 0));
+    world.calls();
+    world.poll_after(wake);
+    assert!(world.calls().iter().all(|call| call.starts_with(OTHER_EIM)));
+}

@@ -321,3 +321,41 @@ fn a_memory_reset_is_told_at_the_next_poll() {
     world.poll();
     assert_eq!(causes(&world, EIM), [StateChangeCause::Reset]);
 }
+
+#[test]
+fn a_busy_card_is_asked_for_the_rollback_again() {
+    let mut world = World::new();
+    world.queue(EIM, Package::Psmos(vec![enable(SECOND, true)]));
+    world.fail("provideEimPackageResult", Fault::Unreachable);
+    let wake = world.poll();
+    world.radio.dead_profiles.borrow_mut().insert(iccid(SECOND));
+    world.slot.card.borrow_mut().set_toolkit_session(true);
+    let wake = world.poll_after(wake);
+    assert_eq!(wake.reason, WakeReason::Rollback);
+    assert!(wake.after_ms > 0);
+    assert_eq!(world.enabled().as_deref(), Some(SECOND));
+    world.slot.card.borrow_mut().set_toolkit_session(false);
+    world.poll_after(wake);
+    assert_eq!(world.enabled().as_deref(), Some(BOOTSTRAP));
+    assert_eq!(world.kept(), (0, 0));
+}
+
+#[test]
+fn polling_too_often_does_not_use_up_the_attempts() {
+    let mut world = World::new();
+    world.queue(EIM, Package::Psmos(vec![enable(SECOND, true)]));
+    world.fail("provideEimPackageResult", Fault::Unreachable);
+    world.poll();
+    world.calls();
+    for _ in 0..10 {
+        world.now_ms += 1;
+        world.fail("provideEimPackageResult", Fault::Unreachable);
+        assert_eq!(world.poll().reason, WakeReason::Rollback);
+    }
+    assert_eq!(world.enabled().as_deref(), Some(SECOND));
+    world.net.0.borrow_mut().faults.clear();
+    world.now_ms += 20_000;
+    world.poll();
+    assert_eq!(world.answers(EIM).len(), 1);
+    assert_eq!(world.enabled().as_deref(), Some(SECOND));
+}

@@ -30,6 +30,8 @@ pub(crate) struct NetState {
     pub(crate) calls: Vec<String>,
     pub(crate) requests: Vec<HttpRequest>,
     pub(crate) radio: Option<Radio>,
+    /// Changes the bodies of answers.
+    pub(crate) mangler: Option<Box<dyn FnMut(&mut Vec<u8>)>>,
 }
 
 #[derive(Clone)]
@@ -44,6 +46,7 @@ impl NetState {
             calls: Vec::new(),
             requests: Vec::new(),
             radio: None,
+            mangler: None,
         }
     }
 
@@ -151,6 +154,14 @@ impl Network for Net {
                 message: "connection reset".into(),
             });
         }
+        let mangler = state.mangler.as_mut();
+        let body = match (body, mangler) {
+            (Some(mut body), Some(mangler)) => {
+                mangler(&mut body);
+                Some(body)
+            }
+            (body, _) => body,
+        };
         Ok(match body {
             Some(body) => HttpResponse::new(200, body),
             None => HttpResponse::new(204, Vec::new()),
