@@ -73,7 +73,10 @@ impl Engine<'_> {
                 Ok(GetEimPackageResponse::ProfileDownloadTriggerRequest(trigger)) => {
                     self.take_trigger(eim.eim_id(), trigger);
                     self.resume_downloads(eims)?;
-                    !self.is_pausing(&eim.key)
+                    // While a download has to wait, the eIM would only send its trigger again.
+                    let downloads = &self.state.downloads;
+                    let is_waiting = downloads.iter().any(|it| it.eim_id == *eim.eim_id());
+                    !is_waiting && !self.is_pausing(&eim.key)
                 }
                 Ok(GetEimPackageResponse::EimPackageError(
                     EimPackageError::NoEimPackageAvailable,

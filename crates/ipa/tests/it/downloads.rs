@@ -534,10 +534,14 @@ fn the_same_trigger_twice_is_one_download() {
         state.eim(EIM).trigger(Some(data))
     };
     let response = rsp::sgp32::GetEimPackageResponse::ProfileDownloadTriggerRequest(trigger);
-    world.queue(EIM, Package::Raw(response.clone()));
+    // An eIM sends its trigger again until it has the result.
+    for _ in 0..5 {
+        world.queue(EIM, Package::Raw(response.clone()));
+    }
     world.fail("initiateAuthentication", Fault::Unreachable);
     let wake = world.poll();
-    world.queue(EIM, Package::Raw(response));
+    assert_eq!(world.net.0.borrow_mut().eim(EIM).queue.len(), 4);
+    world.net.0.borrow_mut().eim(EIM).queue.truncate(1);
     world.fail("initiateAuthentication", Fault::Unreachable);
     let wake = world.poll_after(wake);
     world.poll_after(wake);

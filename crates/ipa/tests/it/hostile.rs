@@ -244,7 +244,7 @@ fn answers_changed_at_random_do_no_lasting_harm() {
             world.net.0.borrow_mut().mangler = Some(Box::new({
                 let mut rng = rng(u64::from(indirect) + 10);
                 move |body: &mut Vec<u8>| {
-                    if rng.next_u64() % 3 == 0 {
+                    if rng.next_u64().is_multiple_of(3) {
                         mangle(body, &mut rng);
                     }
                 }
@@ -288,7 +288,7 @@ struct BadCard {
 impl CardTransport for BadCard {
     fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, TransportError> {
         let mut answer = self.slot.transmit(command)?;
-        if *self.is_bad.borrow() && self.rng.next_u64() % 16 == 0 {
+        if *self.is_bad.borrow() && self.rng.next_u64().is_multiple_of(16) {
             mangle(&mut answer, &mut self.rng);
         }
         Ok(answer)

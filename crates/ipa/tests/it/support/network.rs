@@ -22,6 +22,9 @@ pub(crate) enum Fault {
     Octets(Vec<u8>),
 }
 
+/// Changes a body.
+type Mangler = Box<dyn FnMut(&mut Vec<u8>)>;
+
 pub(crate) struct NetState {
     pub(crate) eims: Vec<ScriptedEim>,
     pub(crate) smdp: ScriptedSmdp,
@@ -31,7 +34,7 @@ pub(crate) struct NetState {
     pub(crate) requests: Vec<HttpRequest>,
     pub(crate) radio: Option<Radio>,
     /// Changes the bodies of answers.
-    pub(crate) mangler: Option<Box<dyn FnMut(&mut Vec<u8>)>>,
+    pub(crate) mangler: Option<Mangler>,
 }
 
 #[derive(Clone)]
