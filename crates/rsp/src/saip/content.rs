@@ -7,7 +7,9 @@ use zeroize::Zeroizing;
 
 use super::ElementKind;
 use crate::codes;
-use crate::der::{Describe, Error, FieldReader, Octets, Oid, Reader, Tag, Tlv, TypeInfo, Value, Writer};
+use crate::der::{
+    Describe, Error, FieldReader, Octets, Oid, Reader, Tag, Tlv, TypeInfo, Value, Writer,
+};
 
 /// A code or key. Erased when dropped, hidden in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -109,7 +111,10 @@ const APPLICATION_AID: Tag = Tag::new(0x4F);
 
 /// The files of an element. Files of a template carry the member tag under which they stand,
 /// those of a GenericFileManagement none.
-pub(super) fn files(element: Tlv<'_>, kind: ElementKind) -> Result<Vec<(Option<Tag>, File)>, Error> {
+pub(super) fn files(
+    element: Tlv<'_>,
+    kind: ElementKind,
+) -> Result<Vec<(Option<Tag>, File)>, Error> {
     let mut reader = after_header(element)?;
     let mut found = Vec::new();
     if kind == ElementKind::GenericFileManagement {
@@ -132,8 +137,12 @@ pub(super) fn template(element: Tlv<'_>, kind: ElementKind) -> Result<Option<Oid
     if kind.template_arc().is_none() {
         return Ok(None);
     }
-    let tlv = after_header(element)?.expect(Tag::new(0x81)).map_err(|error| error.within("templateID"))?;
-    Oid::decode_content(tlv).map(Some).map_err(|error| error.within("templateID"))
+    let tlv = after_header(element)?
+        .expect(Tag::new(0x81))
+        .map_err(|error| error.within("templateID"))?;
+    Oid::decode_content(tlv)
+        .map(Some)
+        .map_err(|error| error.within("templateID"))
 }
 
 fn template_file(member: Tlv<'_>) -> Result<File, Error> {
@@ -146,7 +155,9 @@ fn template_file(member: Tlv<'_>) -> Result<File, Error> {
             0x82 => file.skip(command)?,
             0x83 => file.fill(command.content()),
             _ => {
-                return Err(Error::invalid("a file consists of a descriptor, offsets and contents"));
+                return Err(Error::invalid(
+                    "a file consists of a descriptor, offsets and contents",
+                ));
             }
         }
     }
@@ -218,7 +229,9 @@ fn size(octets: &[u8]) -> Result<usize, Error> {
     if octets.is_empty() || octets.len() > 4 {
         return Err(Error::invalid("a file size has one to four octets"));
     }
-    Ok(octets.iter().fold(0, |size, &octet| (size << 8) | usize::from(octet)))
+    Ok(octets
+        .iter()
+        .fold(0, |size, &octet| (size << 8) | usize::from(octet)))
 }
 
 /// A list of key references; as TLVs of ETSI TS 102 222 (`90`, then `83` each) in some packages.
@@ -257,12 +270,21 @@ pub(super) fn pins(element: Tlv<'_>, kind: ElementKind) -> Result<Vec<Pin>, Erro
         let mut fields = FieldReader::open(entry)?;
         let key_reference = fields.required(0x80, "keyReference")?;
         let value: [u8; 8] = fields.required(0x81, "value")?;
-        let unblocking_reference =
-            if kind == ElementKind::PinCodes { fields.optional(0x82, "unblockingPINReference")? } else { None };
+        let unblocking_reference = if kind == ElementKind::PinCodes {
+            fields.optional(0x82, "unblockingPINReference")?
+        } else {
+            None
+        };
         if pins.iter().any(|pin| pin.key_reference == key_reference) {
-            return Err(Error::invalid("a key reference is set twice in one element"));
+            return Err(Error::invalid(
+                "a key reference is set twice in one element",
+            ));
         }
-        pins.push(Pin { key_reference, value: Secret::new(&value), unblocking_reference });
+        pins.push(Pin {
+            key_reference,
+            value: Secret::new(&value),
+            unblocking_reference,
+        });
     }
     if pins.is_empty() {
         return Err(Error::invalid("a list of codes has at least one"));
@@ -275,21 +297,32 @@ pub(super) fn aka(element: Tlv<'_>, kind: ElementKind) -> Result<Option<AkaConfi
     if kind != ElementKind::AkaParameter {
         return Ok(None);
     }
-    let choice = after_header(element)?.expect(Tag::new(0xA1))?.open()?.expect_any()?;
+    let choice = after_header(element)?
+        .expect(Tag::new(0xA1))?
+        .open()?
+        .expect_any()?;
     let mut fields = FieldReader::open(choice)?;
     match choice.tag().octets() {
         0xA0 => {
             fields.required::<[u8; 1]>(0x80, "mappingOptions")?;
-            Ok(Some(AkaConfiguration::Mapped { source: fields.required(0x81, "mappingSource")? }))
+            Ok(Some(AkaConfiguration::Mapped {
+                source: fields.required(0x81, "mappingSource")?,
+            }))
         }
         0xA1 => {
             let algorithm = fields.required(0x80, "algorithmID")?;
             fields.required::<[u8; 1]>(0x81, "algorithmOptions")?;
             let key = fields.required::<SecretValue>(0x82, "key")?.0;
             let opc = fields.required::<SecretValue>(0x83, "opc")?.0;
-            Ok(Some(AkaConfiguration::Own { algorithm, key, opc }))
+            Ok(Some(AkaConfiguration::Own {
+                algorithm,
+                key,
+                opc,
+            }))
         }
-        _ => Err(Error::invalid("authentication parameters are a mapping or an algorithm")),
+        _ => Err(Error::invalid(
+            "authentication parameters are a mapping or an algorithm",
+        )),
     }
 }
 
@@ -299,18 +332,27 @@ pub(super) fn applications(element: Tlv<'_>, kind: ElementKind) -> Result<Vec<Ap
     let mut found = Vec::new();
     match kind {
         ElementKind::SecurityDomain => {
-            found.push(instance(reader.expect(Tag::new(0xA1))?, ApplicationRole::SecurityDomain)?);
+            found.push(instance(
+                reader.expect(Tag::new(0xA1))?,
+                ApplicationRole::SecurityDomain,
+            )?);
         }
         ElementKind::Rfm => {
             let aid = reader.expect(APPLICATION_AID)?;
-            found.push(Application { role: ApplicationRole::RemoteFileManagement, aid: aid_of(aid)? });
+            found.push(Application {
+                role: ApplicationRole::RemoteFileManagement,
+                aid: aid_of(aid)?,
+            });
         }
         ElementKind::Application => {
             while let Some(member) = reader.next()? {
                 match member.tag().octets() {
                     0xA1 => {
                         let aid = aid_of(member.open()?.expect(APPLICATION_AID)?)?;
-                        found.push(Application { role: ApplicationRole::LoadPackage, aid });
+                        found.push(Application {
+                            role: ApplicationRole::LoadPackage,
+                            aid,
+                        });
                     }
                     0xA2 => {
                         let mut instances = member.open()?;
@@ -346,7 +388,9 @@ fn aid_of(tlv: Tlv<'_>) -> Result<Octets, Error> {
 /// A reader behind the PEHeader.
 fn after_header(element: Tlv<'_>) -> Result<Reader<'_>, Error> {
     let mut reader = element.open()?;
-    reader.expect(Tag::new(0xA0)).map_err(|error| error.within("PEHeader"))?;
+    reader
+        .expect(Tag::new(0xA0))
+        .map_err(|error| error.within("PEHeader"))?;
     Ok(reader)
 }
 
@@ -356,7 +400,11 @@ pub(super) fn imsi_digits(content: &[u8]) -> Option<String> {
     let (&length, identity) = content.split_first()?;
     let identity = identity.get(..usize::from(length))?;
     let mut digits = String::new();
-    for nibble in identity.iter().flat_map(|octet| [octet & 0x0F, octet >> 4]).skip(1) {
+    for nibble in identity
+        .iter()
+        .flat_map(|octet| [octet & 0x0F, octet >> 4])
+        .skip(1)
+    {
         match nibble {
             0..=9 => digits.push(char::from(b'0' + nibble)),
             0x0F => break,
@@ -394,16 +442,29 @@ mod tests {
     #[test]
     fn imsi_digits_begin_behind_the_type_nibble() {
         let of = |content: &[u8]| imsi_digits(content);
-        assert_eq!(of(&hex_literal::hex!("080910101032547698")).as_deref(), Some("001010123456789"));
-        assert_eq!(of(&hex_literal::hex!("0801101010325476F8")).as_deref(), Some("00101012345678"));
+        assert_eq!(
+            of(&hex_literal::hex!("080910101032547698")).as_deref(),
+            Some("001010123456789")
+        );
+        assert_eq!(
+            of(&hex_literal::hex!("0801101010325476F8")).as_deref(),
+            Some("00101012345678")
+        );
         assert_eq!(of(&hex_literal::hex!("08FFFFFFFFFFFFFFFF")), None);
-        assert_eq!(of(&hex_literal::hex!("090910101032547698")), None, "longer than the file");
+        assert_eq!(
+            of(&hex_literal::hex!("090910101032547698")),
+            None,
+            "longer than the file"
+        );
         assert_eq!(of(&[]), None);
     }
 
     #[test]
     fn pin_references_come_as_a_list_or_as_tlvs() {
         assert_eq!(pin_references(&[0x01, 0x0A, 0x81]), [0x01, 0x0A, 0x81]);
-        assert_eq!(pin_references(&[0x90, 1, 0xC0, 0x83, 1, 0x01, 0x83, 1, 0x0A]), [0x01, 0x0A]);
+        assert_eq!(
+            pin_references(&[0x90, 1, 0xC0, 0x83, 1, 0x01, 0x83, 1, 0x0A]),
+            [0x01, 0x0A]
+        );
     }
 }

@@ -154,9 +154,12 @@ impl ElementKind {
     /// The kinds one of which must stand before this one, because it creates the directory.
     pub(super) fn parents(self) -> &'static [Self] {
         match self {
-            Self::OptUsim | Self::GsmAccess | Self::Df5gs | Self::DfSaip | Self::DfSnpn | Self::Df5gProse => {
-                &[Self::Usim, Self::Iot]
-            }
+            Self::OptUsim
+            | Self::GsmAccess
+            | Self::Df5gs
+            | Self::DfSaip
+            | Self::DfSnpn
+            | Self::Df5gProse => &[Self::Usim, Self::Iot],
             Self::OptIsim => &[Self::Isim],
             Self::OptCsim => &[Self::Csim],
             Self::OptIot => &[Self::Iot],
@@ -195,7 +198,9 @@ impl PeHeader {
             Some(tlv) if tlv.tag() == Self::TAG => tlv,
             _ if Self::may_lack(kind) => return Ok(None),
             _ => {
-                return Err(Error::invalid("a profile element begins with its header (A0)"));
+                return Err(Error::invalid(
+                    "a profile element begins with its header (A0)",
+                ));
             }
         };
         match Self::read(first) {
@@ -217,8 +222,13 @@ impl PeHeader {
         let identification = u16::try_from(identification)
             .ok()
             .filter(|&number| number < 1 << 15)
-            .ok_or_else(|| Error::invalid("an identification is 0 to 32767").within("identification"))?;
-        Ok(Self { mandated, identification })
+            .ok_or_else(|| {
+                Error::invalid("an identification is 0 to 32767").within("identification")
+            })?;
+        Ok(Self {
+            mandated,
+            identification,
+        })
     }
 }
 
@@ -231,7 +241,11 @@ mod tests {
         for (index, &kind) in ElementKind::ALL.iter().enumerate() {
             assert_eq!(ElementKind::from_tag(kind.tag()), kind);
             // The alternatives are numbered without a gap under AUTOMATIC TAGS.
-            let expected = if index < 31 { 0xA0 + index as u32 } else { 0xBF00 + index as u32 };
+            let expected = if index < 31 {
+                0xA0 + index as u32
+            } else {
+                0xBF00 + index as u32
+            };
             assert_eq!(kind.tag().octets(), expected, "{kind}");
         }
         let unknown = ElementKind::from_tag(Tag::new(0xBF22));

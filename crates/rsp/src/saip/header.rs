@@ -1,5 +1,6 @@
 use crate::der::{
-    BitString, Describe, Error, Extensions, FieldInfo, Null, Octets, Oid, Shape, Tag, Tlv, TypeInfo, Value, Writer,
+    BitString, Describe, Error, Extensions, FieldInfo, Null, Octets, Oid, Shape, Tag, Tlv,
+    TypeInfo, Value, Writer,
 };
 use crate::ids::Iccid;
 use crate::{sequence, tagged};
@@ -64,25 +65,34 @@ pub enum InvalidHeader {
 impl ProfileHeader {
     /// The ICCID as an identifier.
     pub fn iccid(&self) -> Result<Iccid, InvalidHeader> {
-        let digits: String = self.iccid_digits.iter().map(|octet| format!("{octet:02X}")).collect();
+        let digits: String = self
+            .iccid_digits
+            .iter()
+            .map(|octet| format!("{octet:02X}"))
+            .collect();
         digits.parse().map_err(|_| InvalidHeader::Iccid)
     }
 
     /// Whether this is one of the GSMA's generic eUICC test profiles (TS.48), by its type text.
     pub fn is_generic_test_profile(&self) -> bool {
-        self.profile_type
-            .as_deref()
-            .is_some_and(|text| text.starts_with("GSMA Generic eUICC Test Profile") || text.starts_with("GSMA TS.48"))
+        self.profile_type.as_deref().is_some_and(|text| {
+            text.starts_with("GSMA Generic eUICC Test Profile") || text.starts_with("GSMA TS.48")
+        })
     }
 
     /// The version number in the type text (`… v7.0` gives `7.0`), if its author wrote one.
     /// The published TS.48 v7 packages do not.
     pub fn profile_type_version(&self) -> Option<&str> {
-        self.profile_type.as_deref()?.split_whitespace().find_map(|word| {
-            let number = word.strip_prefix(['v', 'V'])?;
-            let is_number = number.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
-            is_number.then_some(number)
-        })
+        self.profile_type
+            .as_deref()?
+            .split_whitespace()
+            .find_map(|word| {
+                let number = word.strip_prefix(['v', 'V'])?;
+                let is_number = number
+                    .split('.')
+                    .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+                is_number.then_some(number)
+            })
     }
 }
 
@@ -241,7 +251,10 @@ impl Value for ServicesList {
         while let Some(entry) = reader.next()? {
             // Unknown services are kept: an eUICC has to refuse what it does not know.
             let service = Service::from_tag(entry.tag());
-            if services.last().is_some_and(|last| last.tag() >= service.tag()) {
+            if services
+                .last()
+                .is_some_and(|last| last.tag() >= service.tag())
+            {
                 return Err(Error::invalid("a service stands twice or out of order"));
             }
             if !entry.content().is_empty() {
@@ -262,7 +275,11 @@ impl Value for ServicesList {
 impl MandatoryAid {
     /// A load package and its version.
     pub fn new(aid: &[u8], version: [u8; 2]) -> Self {
-        Self { aid: aid.into(), version, extensions: Extensions::default() }
+        Self {
+            aid: aid.into(),
+            version,
+            extensions: Extensions::default(),
+        }
     }
 }
 
@@ -275,7 +292,10 @@ mod generators {
     impl<'a> Arbitrary<'a> for ServicesList {
         fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
             let mask: u32 = u.arbitrary()?;
-            let chosen = Service::ALL.iter().enumerate().filter(|(index, _)| mask & (1 << index) != 0);
+            let chosen = Service::ALL
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| mask & (1 << index) != 0);
             Ok(Self(chosen.map(|(_, &service)| service).collect()))
         }
     }
@@ -291,7 +311,9 @@ mod tests {
         writer.tlv(Tag::new(0xA0), |w| {
             w.value(0x80, &3_i64);
             w.value(0x81, &1_i64);
-            w.tlv(Tag::new(0x83), |w| w.raw(&hex_literal::hex!("8944476500001224158F")));
+            w.tlv(Tag::new(0x83), |w| {
+                w.raw(&hex_literal::hex!("8944476500001224158F"))
+            });
             w.tlv(Tag::new(0xA5), |w| w.raw(services));
             w.tlv(Tag::new(0xA6), |_| {});
             w.value(0x87, &Octets(vec![1, 2, 3]));
@@ -303,16 +325,34 @@ mod tests {
     fn the_iccid_is_in_order_and_may_be_shorter_than_twenty_digits() {
         let header = header(&[0x81, 0]).unwrap();
         assert_eq!(header.iccid().unwrap().to_string(), "8944476500001224158");
-        assert_eq!(header.connectivity_parameters.as_deref(), Some(&[1, 2, 3][..]));
-        let broken = ProfileHeader { iccid_digits: [0xAB; 10], ..header };
+        assert_eq!(
+            header.connectivity_parameters.as_deref(),
+            Some(&[1, 2, 3][..])
+        );
+        let broken = ProfileHeader {
+            iccid_digits: [0xAB; 10],
+            ..header
+        };
         assert_eq!(broken.iccid(), Err(InvalidHeader::Iccid));
     }
 
     #[test]
     fn services_are_named_kept_when_unknown_and_refused_when_repeated() {
-        let known = header(&[0x81, 0, 0x84, 0, 0x9E, 0]).unwrap().mandatory_services;
-        assert_eq!(known.0, [Service::Usim, Service::Milenage, Service::Unknown(Tag::new(0x9E))]);
-        assert_eq!(known.to_uicc_capability().bits().collect::<Vec<_>>(), [1, 4]);
+        let known = header(&[0x81, 0, 0x84, 0, 0x9E, 0])
+            .unwrap()
+            .mandatory_services;
+        assert_eq!(
+            known.0,
+            [
+                Service::Usim,
+                Service::Milenage,
+                Service::Unknown(Tag::new(0x9E))
+            ]
+        );
+        assert_eq!(
+            known.to_uicc_capability().bits().collect::<Vec<_>>(),
+            [1, 4]
+        );
         assert!(header(&[0x81, 0, 0x81, 0]).is_err());
         assert!(header(&[0x84, 0, 0x81, 0]).is_err());
         assert!(header(&[0x81, 1, 0]).is_err());
@@ -320,10 +360,22 @@ mod tests {
 
     #[test]
     fn a_version_is_found_in_the_type_text_only_when_written() {
-        let typed = |text: &str| ProfileHeader { profile_type: Some(text.to_owned()), ..header(&[]).unwrap() };
+        let typed = |text: &str| ProfileHeader {
+            profile_type: Some(text.to_owned()),
+            ..header(&[]).unwrap()
+        };
         let with = typed("GSMA Generic eUICC Test Profile v5.0 extended");
-        assert_eq!((with.is_generic_test_profile(), with.profile_type_version()), (true, Some("5.0")));
+        assert_eq!(
+            (with.is_generic_test_profile(), with.profile_type_version()),
+            (true, Some("5.0"))
+        );
         let without = typed("Acme live versatile");
-        assert_eq!((without.is_generic_test_profile(), without.profile_type_version()), (false, None));
+        assert_eq!(
+            (
+                without.is_generic_test_profile(),
+                without.profile_type_version()
+            ),
+            (false, None)
+        );
     }
 }

@@ -21,6 +21,8 @@ mod tests;
 pub use check::{EuiccCapabilities, InstallReport};
 pub use content::{AkaAlgorithm, AkaConfiguration, Application, ApplicationRole, Pin, Secret};
 pub use element::{ElementKind, PeHeader};
-pub use header::{InvalidHeader, IotOptions, MandatoryAid, ProfileHeader, Service, ServicesList, TemplateId};
+pub use header::{
+    InvalidHeader, IotOptions, MandatoryAid, ProfileHeader, Service, ServicesList, TemplateId,
+};
 pub use package::{PACKAGE_LIMITS, ProfileElement, ProfilePackage, SaipError};
 pub use response::{EuiccResponse, PeStatus, PeStatusCode};

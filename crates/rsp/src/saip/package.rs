@@ -8,8 +8,12 @@ use crate::der::{Element, Error, ErrorKind, Limits, Oid, Reader, Tag, Tlv};
 use crate::ids::Iccid;
 
 /// Bounds on a profile package: 1 MiB, elements nested 16 deep, at most 1024 elements.
-pub const PACKAGE_LIMITS: Limits =
-    Limits { message_octets_max: 1 << 20, depth_max: 16, list_members_max: 1024, non_minimal_lengths: false };
+pub const PACKAGE_LIMITS: Limits = Limits {
+    message_octets_max: 1 << 20,
+    depth_max: 16,
+    list_members_max: 1024,
+    non_minimal_lengths: false,
+};
 
 /// A profile package, split into its elements.
 ///
@@ -56,17 +60,28 @@ impl ProfilePackage {
     /// # Errors
     /// As [`ProfilePackage::parse`].
     pub fn parse_within(bytes: &[u8], limits: &Limits) -> Result<Self, SaipError> {
-        let mut reader = Reader::new(bytes, limits).map_err(|source| SaipError { index: 0, offset: 0, source })?;
+        let mut reader = Reader::new(bytes, limits).map_err(|source| SaipError {
+            index: 0,
+            offset: 0,
+            source,
+        })?;
         let mut elements = Vec::new();
         loop {
             let place = (elements.len(), bytes.len() - reader.rest().len());
             match next_element(&mut reader, elements.len(), limits) {
                 Ok(Some(element)) => elements.push(element),
                 Ok(None) => {
-                    return Ok(Self { elements, octets: bytes.len() });
+                    return Ok(Self {
+                        elements,
+                        octets: bytes.len(),
+                    });
                 }
                 Err(source) => {
-                    return Err(SaipError { index: place.0, offset: place.1, source });
+                    return Err(SaipError {
+                        index: place.0,
+                        offset: place.1,
+                        source,
+                    });
                 }
             }
         }
@@ -100,11 +115,16 @@ impl ProfilePackage {
     /// When the element that creates EF.ICCID is malformed, or its content is not an ICCID.
     pub fn iccid_of_file(&self) -> Result<Option<Iccid>, Error> {
         const EF_ICCID: Tag = Tag::new(0xA4);
-        let Some(content) = self.template_file_start(ElementKind::brings_master_file, |_| EF_ICCID)? else {
+        let Some(content) =
+            self.template_file_start(ElementKind::brings_master_file, |_| EF_ICCID)?
+        else {
             return Ok(None);
         };
-        let octets = <[u8; 10]>::try_from(content.as_slice()).map_err(|_| Error::invalid("EF.ICCID has ten octets"))?;
-        Iccid::from_octets(octets).map(Some).map_err(|_| Error::invalid("EF.ICCID is not an ICCID"))
+        let octets = <[u8; 10]>::try_from(content.as_slice())
+            .map_err(|_| Error::invalid("EF.ICCID has ten octets"))?;
+        Iccid::from_octets(octets)
+            .map(Some)
+            .map_err(|_| Error::invalid("EF.ICCID is not an ICCID"))
     }
 
     /// The IMSI digits that EF.IMSI of the first USIM is filled with, when the package fills it
@@ -142,7 +162,9 @@ impl ProfilePackage {
     /// When an element is malformed.
     pub fn authentication(&self) -> Result<Vec<AkaConfiguration>, Error> {
         self.collect(ElementKind::AkaParameter, |element| {
-            element.authentication().map(|found| found.into_iter().collect())
+            element
+                .authentication()
+                .map(|found| found.into_iter().collect())
         })
     }
 
@@ -182,7 +204,9 @@ impl ProfilePackage {
     }
 
     pub(super) fn of_kind(&self, kind: ElementKind) -> impl Iterator<Item = &ProfileElement> {
-        self.elements.iter().filter(move |element| element.kind == kind)
+        self.elements
+            .iter()
+            .filter(move |element| element.kind == kind)
     }
 
     fn collect<T>(
@@ -209,7 +233,10 @@ impl ProfilePackage {
         };
         let wanted = Some(member(element.kind));
         let files = element.files()?;
-        Ok(files.into_iter().find(|(tag, _)| *tag == wanted).and_then(|(_, file)| file.start))
+        Ok(files
+            .into_iter()
+            .find(|(tag, _)| *tag == wanted)
+            .and_then(|(_, file)| file.start))
     }
 }
 
@@ -310,12 +337,18 @@ impl SaipError {
     }
 }
 
-fn next_element(reader: &mut Reader<'_>, index: usize, limits: &Limits) -> Result<Option<ProfileElement>, Error> {
+fn next_element(
+    reader: &mut Reader<'_>,
+    index: usize,
+    limits: &Limits,
+) -> Result<Option<ProfileElement>, Error> {
     let Some(tlv) = reader.next()? else {
         return Ok(None);
     };
     if index >= limits.list_members_max {
-        return Err(Error::new(ErrorKind::TooMany { limit: limits.list_members_max }));
+        return Err(Error::new(ErrorKind::TooMany {
+            limit: limits.list_members_max,
+        }));
     }
     check_well_formed(tlv)?;
     let kind = ElementKind::from_tag(tlv.tag());
@@ -324,7 +357,11 @@ fn next_element(reader: &mut Reader<'_>, index: usize, limits: &Limits) -> Resul
         ElementKind::Unknown(tag) if !tag.is_constructed() => None,
         _ => PeHeader::of(tlv, kind)?,
     };
-    Ok(Some(ProfileElement { kind, header, raw: Zeroizing::new(tlv.whole().to_vec()) }))
+    Ok(Some(ProfileElement {
+        kind,
+        header,
+        raw: Zeroizing::new(tlv.whole().to_vec()),
+    }))
 }
 
 /// Every constructed TLV must hold TLVs. The reader's depth limit bounds the recursion.

@@ -69,14 +69,20 @@ impl EuiccResponse {
 
     /// Installed, except for elements that may be left out.
     pub(super) fn of(pe_status: Vec<PeStatus>) -> Self {
-        Self { pe_status, profile_installation_aborted: None, status_message: None, extensions: Extensions::default() }
+        Self {
+            pe_status,
+            profile_installation_aborted: None,
+            status_message: None,
+            extensions: Extensions::default(),
+        }
     }
 
     /// Nothing was installed. The message is cut to the 64 characters the format allows.
     pub fn aborted(status: PeStatus, message: &str) -> Self {
         Self {
             profile_installation_aborted: Some(Null),
-            status_message: (message.chars().count() >= 2).then(|| message.chars().take(64).collect()),
+            status_message: (message.chars().count() >= 2)
+                .then(|| message.chars().take(64).collect()),
             ..Self::of(vec![status])
         }
     }
@@ -103,8 +109,21 @@ mod tests {
     fn an_abort_carries_status_element_and_a_bounded_message() {
         let status = PeStatus::new(PeStatusCode::UnsupportedProfileVersion, Some(300));
         let aborted = EuiccResponse::aborted(status, &"é".repeat(80));
-        assert_eq!(aborted.to_der()[..13], hex_literal::hex!("308190 A009 3007 80011F 8102012C")[..13]);
-        assert_eq!(aborted.status_message.as_ref().map(|text| text.chars().count()), Some(64));
-        assert!(!EuiccResponse::from_der(&aborted.to_der()).unwrap().is_installed());
+        assert_eq!(
+            aborted.to_der()[..13],
+            hex_literal::hex!("308190 A009 3007 80011F 8102012C")[..13]
+        );
+        assert_eq!(
+            aborted
+                .status_message
+                .as_ref()
+                .map(|text| text.chars().count()),
+            Some(64)
+        );
+        assert!(
+            !EuiccResponse::from_der(&aborted.to_der())
+                .unwrap()
+                .is_installed()
+        );
     }
 }
