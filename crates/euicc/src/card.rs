@@ -208,8 +208,8 @@ impl Card {
         }
     }
 
-    /// File control information: `6F { 84 AID, A5 { 9F65 block size }, E1 … }`, the last for the ISD-R (SGP.32 v1.2
-    /// section 5.9.1).
+    /// File control information: `6F { 84 AID, A5 { 9F65 block size }, E1 … }`. The last is of SGP.32 and for the ISD-R; an
+    /// SGP.22 card has E0 in its place.
     fn fci(&self, application: Application, aid: &[u8]) -> Vec<u8> {
         let has_profile = self.enabled_profile().is_some();
         let enabled_profile = has_profile.then_some(EuiccConfiguration::ENABLED_PROFILE);
@@ -287,7 +287,7 @@ impl Card {
         self.reply(command, answer.data)
     }
 
-    /// GET DATA of the EID from the ECASD (SGP.02 section 4.1.1.4).
+    /// GET DATA of the EID from the ECASD.
     fn get_data(&mut self, command: &Command<'_>) -> Result<Reply, Failure> {
         let eid = self.platform().map(|platform| platform.state.eid);
         let channel = self.channel(command.channel);
@@ -406,11 +406,11 @@ fn fresh_channels() -> [Option<Channel>; CHANNEL_MAX as usize + 1] {
     channels
 }
 
-/// AID of the ISD-R (SGP.02 annex H).
+/// AID of the ISD-R.
 pub(crate) const ISDR_AID: [u8; 16] = [
     0xA0, 0x00, 0x00, 0x05, 0x59, 0x10, 0x10, 0xFF, 0xFF, 0xFF, 0xFF, 0x89, 0x00, 0x00, 0x01, 0x00,
 ];
-/// AID of the ECASD (SGP.02 annex H).
+/// AID of the ECASD.
 const ECASD_AID: [u8; 16] = [
     0xA0, 0x00, 0x00, 0x05, 0x59, 0x10, 0x10, 0xFF, 0xFF, 0xFF, 0xFF, 0x89, 0x00, 0x00, 0x02, 0x00,
 ];

@@ -17,7 +17,7 @@ pub(crate) struct NewAssociation {
     pub(crate) wants_token: bool,
 }
 
-/// Checks the configuration data of a new eIM (SGP.32 v1.2 sections 2.11.1.1.1, 5.9.4). Whether its name is taken is for
+/// Checks the configuration data of a new eIM (SGP.32 v1.2 sections 2.11.1.1.1, 3.5). Whether its name is taken is for
 /// the caller to check.
 pub(crate) fn new_association(
     platform: &Platform,

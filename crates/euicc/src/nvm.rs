@@ -476,4 +476,32 @@ mod tests {
         assert!(matches!(log.commit(&above), Err(NvmError::TooLarge { .. })));
         assert_eq!(open(&nvm).1.map(|state| state.len()), Some(at_limit.len()));
     }
+
+    proptest::proptest! {
+        /// Any series of commits of any length, some of them cut: the last complete one is found, always.
+        #[test]
+        fn the_last_complete_commit_is_found(
+            commits in proptest::collection::vec(
+                (proptest::collection::vec(0_u8.., 0..80), proptest::option::of(0_u64..140)),
+                1..12,
+            ),
+        ) {
+            let nvm = MemoryNvm::new();
+            let mut expected = None;
+            for (payload, cut) in commits {
+                let (mut log, found) = open(&nvm);
+                proptest::prop_assert_eq!(&found, &expected);
+                if let Some(cut) = cut {
+                    nvm.cut_power_after(cut);
+                }
+                let outcome = log.commit(&payload);
+                nvm.restore_power();
+                let is_complete = outcome.is_ok();
+                let found = open(&nvm).1;
+                // A tail left over from before can complete a record that was cut.
+                proptest::prop_assert!(found == Some(payload) || (!is_complete && found == expected));
+                expected = found;
+            }
+        }
+    }
 }

@@ -20,7 +20,7 @@ pub struct Personalisation {
     pub identities: Vec<CardIdentity>,
     /// CIs that servers are accepted under although the eUICC has no certificate under them.
     pub further_cis: Vec<Certificate>,
-    /// EUICCInfo2. Its lists of CIs and `extCardResource` are filled in by the card.
+    /// EUICCInfo2. Its lists of CIs, `extCardResource` and what the options say are filled in by the card.
     pub info2: EuiccInfo2,
     /// Limits and optional functions.
     pub options: Options,
@@ -121,13 +121,12 @@ impl Options {
 impl Personalisation {
     /// A laboratory card without Profiles.
     pub fn new(eid: Eid, identities: Vec<CardIdentity>) -> Self {
-        let options = Options::default();
         Self {
             eid,
             identities,
             further_cis: Vec::new(),
-            info2: laboratory_info2(&options),
-            options,
+            info2: laboratory_info2(),
+            options: Options::default(),
             rat: Vec::new(),
             default_smdp_address: None,
             root_smds_address: "smds.example.com".to_owned(),
@@ -137,7 +136,7 @@ impl Personalisation {
 }
 
 /// EUICCInfo2 of a card that supports what this crate does.
-fn laboratory_info2(options: &Options) -> EuiccInfo2 {
+fn laboratory_info2() -> EuiccInfo2 {
     let services = EuiccCapabilities::telecom(0).services;
     EuiccInfo2 {
         profile_version: VersionType::new(3, 3, 1),
@@ -167,8 +166,8 @@ fn laboratory_info2(options: &Options) -> EuiccInfo2 {
         highest_svn: None,
         iot_specific_info: Some(IotSpecificInfo {
             iot_version: vec![VersionType::new(1, 2, 0)],
-            ecall_supported: options.ecall_supported.then_some(rsp::der::Null),
-            fallback_supported: options.fallback_supported.then_some(rsp::der::Null),
+            ecall_supported: None,
+            fallback_supported: None,
             extensions: Default::default(),
         }),
         extensions: Default::default(),

@@ -1,5 +1,5 @@
-//! ES10a: the addresses of the default SM-DP+ and the root SM-DS (SGP.22 v2.5 sections 5.7.3 and 5.7.4, SGP.32 v1.2
-//! section 5.8).
+//! ES10a: the addresses of the default SM-DP+ and the root SM-DS (SGP.22 v2.5 sections 5.7.3 and 5.7.4; BF65 is
+//! SGP.32's).
 
 use rsp::sequence;
 use rsp::sgp22::{EuiccConfiguredAddressesRequest, EuiccConfiguredAddressesResponse};

@@ -66,7 +66,7 @@ pub(super) fn set_nickname(
     }))
 }
 
-/// ES10b.GetCerts (SGP.32 v1.2 section 5.9.10). The key identifier may be truncated, as in IpaEuiccDataRequest.
+/// ES10b.GetCerts. The key identifier may be truncated, as in IpaEuiccDataRequest.
 pub(super) fn get_certs(platform: &Platform, request: &GetCertsRequest) -> Result<Answer, Failure> {
     let wanted = request.euicc_ci_pk_id.as_ref().map(|key_id| &key_id[..]);
     let key_id = platform.signing_cis().into_iter().find(|key_id| {
@@ -83,7 +83,7 @@ pub(super) fn get_certs(platform: &Platform, request: &GetCertsRequest) -> Resul
     }))
 }
 
-/// ES10b.GetEimConfigurationData (SGP.32 v1.2 section 5.9.9). Counter values are not told.
+/// ES10b.GetEimConfigurationData. Counter values are not told.
 pub(super) fn get_eim_configuration_data(
     platform: &Platform,
     request: &GetEimConfigurationDataRequest,
@@ -109,7 +109,7 @@ pub(super) fn get_eim_configuration_data(
     }))
 }
 
-/// ES10b.AddInitialEim (SGP.32 v1.2 section 5.9.4): unsigned, and therefore only while nobody is associated.
+/// ES10b.AddInitialEim: unsigned, and therefore only while nobody is associated.
 pub(super) fn add_initial_eim(
     platform: &mut Platform,
     request: &AddInitialEimRequest,
@@ -214,7 +214,7 @@ pub(crate) fn store_immediate_enable(
     true
 }
 
-/// ES10b.GetConnectivityParameters (SGP.32 v1.2 section 5.9.24).
+/// ES10b.GetConnectivityParameters.
 pub(super) fn connectivity_parameters(
     platform: &Platform,
     _: &GetConnectivityParametersRequest,

@@ -1,5 +1,5 @@
-//! The list of notifications and package results that wait for acknowledgement (SGP.22 v2.5 sections 5.7.9 to 5.7.11,
-//! SGP.32 v1.2 section 5.9.11).
+//! The list of notifications and package results that wait for acknowledgement (SGP.22 v2.5 sections 5.7.9 to 5.7.11;
+//! SGP.32 adds the package results).
 
 use rsp::sgp22::{
     DeleteNotificationStatus, ListNotificationRequest, ListNotificationResponse, NotificationEvent,

@@ -1,4 +1,4 @@
-//! ES10b.eUICCMemoryReset (SGP.32 v1.2 section 5.9.13).
+//! ES10b.eUICCMemoryReset (SGP.32 v1.2).
 
 use rsp::ids::Iccid;
 use rsp::sgp22::{PprIds, ProfileClass};

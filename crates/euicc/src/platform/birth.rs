@@ -1,13 +1,13 @@
 //! From a personalisation or from a memory to a running eUICC.
 
 use pki::{AnchorError, CertificateError, KeyError, Signer};
-use rsp::der::Octets;
+use rsp::der::{Null, Octets};
 use rsp::sgp22::{Certificate, EuiccInfo2};
 
 use super::host::{ISDP_NUMBER_MIN, isdp_aid};
 use super::{Failure, Platform};
 use crate::nvm::{CommitLog, Nvm, NvmError};
-use crate::personalisation::{CardIdentity, Personalisation, PreloadedProfile};
+use crate::personalisation::{CardIdentity, Options, Personalisation, PreloadedProfile};
 use crate::state::{LAYOUT_VERSION, Profile, SecretOctets, State, StateError, StoredIdentity};
 
 /// Why there is no card.
@@ -138,7 +138,7 @@ fn first_state(personalisation: Personalisation) -> Result<State, CardError> {
         eid: personalisation.eid.to_field(),
         identities,
         ci_certificates,
-        info2_template: template(personalisation.info2),
+        info2_template: template(personalisation.info2, &options),
         options: options.to_stored(),
         profiles: first_profiles(personalisation.profiles)?,
         eims: Vec::new(),
@@ -193,8 +193,12 @@ fn carried(certificate: &pki::Certificate) -> Result<Certificate, CardError> {
         .map_err(|error| CardError::Certificate(error.to_string().into()))
 }
 
-/// What the card fills in itself is not stored.
-fn template(info2: EuiccInfo2) -> EuiccInfo2 {
+/// What the card fills in itself is not stored, and what the options say is said.
+fn template(mut info2: EuiccInfo2, options: &Options) -> EuiccInfo2 {
+    if let Some(iot) = &mut info2.iot_specific_info {
+        iot.ecall_supported = options.ecall_supported.then_some(Null);
+        iot.fallback_supported = options.fallback_supported.then_some(Null);
+    }
     EuiccInfo2 {
         ext_card_resource: Octets::default(),
         euicc_ci_pk_id_list_for_verification: Vec::new(),

@@ -156,7 +156,7 @@ fn number_after(number: i64) -> i64 {
     }
 }
 
-/// The range of ISD-P numbers: those below are of the ISD-R, the ECASD and reserved (SGP.02 annex H).
+/// The range of ISD-P numbers: those below are of the ISD-R, the ECASD and reserved.
 pub(super) const ISDP_NUMBER_MIN: i64 = 0x0010;
 const ISDP_NUMBER_MAX: i64 = 0xFFFF;
 

@@ -246,3 +246,104 @@ const STATE_LIMITS: Limits = Limits {
     list_members_max: 1 << 16,
     non_minimal_lengths: false,
 };
+
+#[cfg(test)]
+mod tests {
+    use pki::issue::{TestPki, TestPkiOptions};
+    use pki::{Curve, UnixTime};
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+    use rsp::der::Writer;
+
+    use super::*;
+    use crate::nvm::{CommitLog, MemoryNvm, stored_state};
+    use crate::platform::Platform;
+    use crate::{Card, CardError, CardIdentity, Personalisation};
+
+    const EID: &str = "89049032123451234512345678901235";
+
+    fn state() -> State {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let options = TestPkiOptions::new(UnixTime::from_date(2026, 1, 1).unwrap());
+        let pki = TestPki::new(&mut rng, Curve::P256, &options).unwrap();
+        let euicc = pki.issue_euicc(&mut rng, EID).unwrap();
+        let identity = CardIdentity {
+            key: euicc.key,
+            euicc_certificate: euicc.certificate,
+            eum_certificate: pki.eum.certificate,
+            ci_certificate: pki.ci.certificate,
+        };
+        let personalisation = Personalisation::new(EID.parse().unwrap(), vec![identity]);
+        Platform::personalise(personalisation, Box::new(MemoryNvm::new()))
+            .unwrap()
+            .state
+    }
+
+    fn power_on(octets: &[u8]) -> Result<MemoryNvm, CardError> {
+        let nvm = MemoryNvm::new();
+        let (mut log, _) = CommitLog::open(Box::new(nvm.clone())).unwrap();
+        log.commit(octets).unwrap();
+        Card::power_on(nvm.clone()).map(|_| nvm)
+    }
+
+    #[test]
+    fn a_state_comes_back_as_it_was_stored() {
+        let state = state();
+        assert_eq!(State::decode(&state.encode()), Ok(state.clone()));
+        let mut nvm = power_on(&state.encode()).unwrap();
+        assert_eq!(stored_state(&mut nvm).unwrap().unwrap(), state.encode());
+    }
+
+    #[test]
+    fn the_state_of_a_later_version_is_refused_and_additions_are_kept() {
+        let state = state();
+        let later = State {
+            layout_version: LAYOUT_VERSION + 1,
+            ..state.clone()
+        };
+        assert_eq!(
+            State::decode(&later.encode()),
+            Err(StateError::LaterLayout { found: 2 })
+        );
+        assert!(matches!(
+            power_on(&later.encode()),
+            Err(CardError::State(_))
+        ));
+
+        let mut content = Writer::new();
+        rsp::der::Value::encode_content(&state, &mut content);
+        let mut content = content.into_bytes();
+        content.extend([0xDF, 0x70, 0x01, 0x07]);
+        let mut writer = Writer::new();
+        writer.tlv(rsp::der::Tag::SEQUENCE, |writer| writer.raw(&content));
+        let octets = writer.into_bytes();
+        assert_eq!(*State::decode(&octets).unwrap().encode(), octets);
+    }
+
+    #[test]
+    fn damaged_states_are_refused_without_a_panic() {
+        let octets = state().encode();
+        for length in (0..octets.len()).step_by(7) {
+            assert!(matches!(
+                State::decode(octets.get(..length).unwrap()),
+                Err(StateError::Malformed(_))
+            ));
+        }
+        assert!(matches!(
+            power_on(b"something else"),
+            Err(CardError::State(_))
+        ));
+    }
+
+    #[test]
+    fn keys_are_not_printed() {
+        let state = state();
+        let printed = format!("{state:?}");
+        assert!(printed.contains("SecretOctets(..)"));
+        let identity = state.identities.first().unwrap();
+        let secret = identity.private_key.expose().get(40..60).unwrap();
+        let as_list = format!("{secret:?}");
+        assert!(!printed.contains(as_list.trim_matches(['[', ']'])));
+        assert!(!printed.to_lowercase().contains(&hex::encode(secret)));
+    }
+}
