@@ -113,6 +113,7 @@ pub struct Eim {
     keys: verification::EuiccKeys,
     downloads: download::Sessions,
     contacts: contacts::Contacts,
+    ids: environment::Ids,
 }
 
 /// The database could not be read or written.
@@ -157,6 +158,7 @@ impl Eim {
             keys: verification::EuiccKeys::default(),
             downloads: download::Sessions::default(),
             contacts: contacts::Contacts::default(),
+            ids: environment::Ids::default(),
         })
     }
 
@@ -184,6 +186,11 @@ impl Eim {
 
     fn now_ms(&self) -> i64 {
         self.parts.clock.now_ms()
+    }
+
+    fn new_id(&self) -> uuid::Uuid {
+        self.ids
+            .next(self.parts.clock.as_ref(), self.parts.entropy.as_ref())
     }
 
     fn read<T, E: From<SqlError>>(

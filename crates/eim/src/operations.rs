@@ -8,9 +8,7 @@ use uuid::Uuid;
 use crate::actor::Actor;
 use crate::command::{Command, CommandError};
 use crate::tables::{devices, operations};
-use crate::{
-    DeviceState, Eim, EventDraft, Operation, OperationState, Outcome, StorageError, environment,
-};
+use crate::{DeviceState, Eim, EventDraft, Operation, OperationState, Outcome, StorageError};
 
 /// What somebody asks of a device.
 #[derive(Debug, Clone)]
@@ -175,7 +173,7 @@ impl Eim {
         actor: &Actor,
         commands: &[Command],
     ) -> OperationDraft {
-        let id = environment::new_id(self.parts.clock.as_ref(), self.parts.entropy.as_ref());
+        let id = self.new_id();
         let created_at = self.now_ms();
         let described = json!({ "operation": id, "commands": commands });
         OperationDraft {
