@@ -50,9 +50,8 @@ impl Ids {
         entropy.fill(&mut random);
         let now = u64::try_from(clock.now_ms()).unwrap_or_default();
         let (millis, counter) = self.advance(now);
-        if let [high, low, ..] = &mut random {
-            [*high, *low] = counter.to_be_bytes();
-        }
+        let [high, low, ..] = &mut random;
+        [*high, *low] = counter.to_be_bytes();
         uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
     }
 

@@ -219,7 +219,7 @@ impl Eim {
     /// An event about a device, to be appended in the transaction that makes it true.
     fn event(&self, eid: Eid, actor: &Actor, kind: &'static str, detail: Json) -> EventDraft {
         EventDraft {
-            id: environment::new_id(self.parts.clock.as_ref(), self.parts.entropy.as_ref()),
+            id: self.new_id(),
             eid: Some(eid),
             at: self.now_ms(),
             actor: actor.to_string(),
