@@ -3,8 +3,8 @@
 use rsp::der::Element;
 use rsp::ids::Eid;
 use rsp::sgp32::{
-    EuiccPackageErrorCode, EuiccPackageErrorSigned, EuiccPackageErrorUnsigned, EuiccPackageResult,
-    EuiccPackageResultSigned,
+    EimId, EuiccPackageErrorCode, EuiccPackageErrorSigned, EuiccPackageErrorUnsigned,
+    EuiccPackageResult, EuiccPackageResultSigned,
 };
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use super::{Acknowledged, Refusal};
 use crate::actor::Actor;
 use crate::command::Command;
 use crate::tables::{devices, operations};
-use crate::{ConnectionId, Eim, Operation, OperationState, Outcome, outcome};
+use crate::{ConnectionId, Device, Eim, Operation, OperationState, Outcome, outcome};
 
 /// Unsigned refusals after which an eUICC Package is given up, if the connection is proven.
 const UNUSABLE_MAX: i64 = 3;
@@ -45,7 +45,23 @@ impl Eim {
         }
     }
 
-    pub(super) async fn take_signed_result(
+    /// The device whose eUICC must have signed an answer that names this eIM and counter.
+    fn addressee(
+        &self,
+        operation: &Operation,
+        eim_id: &EimId,
+        counter: i64,
+    ) -> Result<Device, Refusal> {
+        if *eim_id != self.config.eim_id {
+            return Err(Refusal::OtherEim);
+        }
+        if operation.counter != Some(counter) {
+            return Err(Refusal::Counter);
+        }
+        self.managed(operation.eid)
+    }
+
+    async fn take_signed_result(
         &self,
         claimed: Option<Eid>,
         signed: &EuiccPackageResultSigned,
@@ -54,13 +70,7 @@ impl Eim {
     ) -> Result<Acknowledged, Refusal> {
         let data = &signed.euicc_package_result_data_signed;
         let operation = self.find(claimed, data.eim_transaction_id.as_ref(), connection)?;
-        let device = self.managed(operation.eid)?;
-        if data.eim_id != self.config.eim_id {
-            return Err(Refusal::OtherEim);
-        }
-        if operation.counter != Some(data.counter_value) {
-            return Err(Refusal::Counter);
-        }
+        let device = self.addressee(&operation, &data.eim_id, data.counter_value)?;
         self.verify_result(&device, signed)?;
         let received = whole.to_der();
         if operation.result.as_ref() == Some(&received) {
@@ -147,13 +157,7 @@ impl Eim {
     ) -> Result<Acknowledged, Refusal> {
         let data = &signed.euicc_package_error_data_signed;
         let operation = self.find(claimed, data.eim_transaction_id.as_ref(), connection)?;
-        let device = self.managed(operation.eid)?;
-        if data.eim_id != self.config.eim_id {
-            return Err(Refusal::OtherEim);
-        }
-        if operation.counter != Some(data.counter_value) {
-            return Err(Refusal::Counter);
-        }
+        let device = self.addressee(&operation, &data.eim_id, data.counter_value)?;
         self.verify_error(&device, signed)?;
         if operation.state != OperationState::InFlight {
             // Not kept by the eUICC and not acknowledged: hearing it twice changes nothing.
