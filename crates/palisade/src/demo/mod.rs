@@ -1,0 +1,69 @@
+//! The whole chain in one process: a private PKI, an SM-DP+, an eIM and a small fleet of devices that are managed end to end;
+//! then attacks on all of it.
+//!
+//! Nothing is simulated that could be real: servers are reached over TLS on the loopback interface, eUICCs through APDUs, and
+//! the profiles are those of GSMA TS.48. What a device lacks is a radio, and its clock is a number that the demo advances.
+//!
+//! [`steps`] is what a fleet's owner does, [`attacks`] what an attacker does. Each attack is watched: what eUICCs, eIM and
+//! SM-DP+ know must be the same before and after ([`snapshot`]). [`report`] decides what counts as success.
+
+mod attacks;
+mod device;
+mod fleet;
+mod folder;
+mod packages;
+mod pki;
+mod report;
+mod screen;
+mod servers;
+mod snapshot;
+mod steps;
+mod wire;
+mod world;
+
+use std::path::PathBuf;
+
+use crate::output;
+use folder::Folder;
+use report::Report;
+use screen::Screen;
+
+/// How a demo is run.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// Devices, at least [`DEVICES_MIN`].
+    pub(crate) devices: u16,
+    /// Where everything is kept; a temporary folder that is removed if absent.
+    pub(crate) keep: Option<PathBuf>,
+    /// Print JSON instead of the table.
+    pub(crate) json: bool,
+}
+
+/// One for a direct download, one for disabling and deleting, and one for an indirect download.
+pub(crate) const DEVICES_MIN: u16 = 3;
+/// What one machine does in reasonable time.
+pub(crate) const DEVICES_MAX: u16 = 200;
+
+/// Runs the demo and prints what happened. Whether every step succeeded and every attack was stopped.
+///
+/// # Errors
+/// When nothing could even be begun, or nothing printed.
+pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
+    let folder = Folder::new(options.keep.clone())?;
+    let mut report = Report::new(options.devices);
+    let mut screen = Screen::new();
+    if let Some(mut world) = steps::run(&mut report, &mut screen, &folder, options.devices) {
+        attacks::run(&mut report, &mut screen, &mut world);
+        steps::afterwards(&mut report, &mut screen, &mut world);
+        world.servers.stop();
+    }
+    report.finish();
+    match options.json {
+        true => output::print_json(&report)?,
+        false => output::print(&report.to_table(screen::colours_for_output()))?,
+    }
+    if let Some(kept) = folder.kept() {
+        output::note(&format!("PKI, databases and cards are kept in {}", kept.display()));
+    }
+    Ok(report.is_good())
+}

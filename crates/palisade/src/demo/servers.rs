@@ -1,0 +1,268 @@
+//! The servers: an SM-DP+ and two eIMs, each behind TLS on the loopback interface with a database in the demo's folder.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use edge::server::{Counters, Limits, Server};
+use edge::tls::TlsConfig;
+use eim::authority::{EimIdentity, LocalAuthority};
+use eim::es9::HttpConnector;
+use eim::http::EsipaHandler;
+use eim::{Config, Eim, Parts};
+use pki::issue::Credential;
+use pki::{ChainPolicy, PrivateKey, TrustAnchors};
+use rsp::sgp32::TrustedPublicKeyDataTls;
+use smdp::{Identities, ServerIdentity, Smdp};
+use store::{Store, StoreOptions};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::folder::Folder;
+use super::pki::{EIM, Pki, SECOND_EIM, SMDP, SMDP_OID, oid, tls_identity, wire};
+use crate::adapters::{SystemClock, SystemEntropy};
+
+/// Where a host name leads to instead of what the name service says.
+pub(super) type Resolve = Vec<(String, SocketAddr)>;
+
+/// What runs.
+pub(super) struct Servers {
+    pub(super) runtime: Runtime,
+    pub(super) smdp: Smdp,
+    smdp_listener: Option<Listener>,
+    pub(super) eim: EimHost,
+    pub(super) second_eim: EimHost,
+    resolve: Resolve,
+}
+
+/// An eIM that can be stopped and started again on its database.
+pub(super) struct EimHost {
+    running: Option<(Arc<Eim>, Listener)>,
+    settings: EimSettings,
+}
+
+/// A listener and its task.
+struct Listener {
+    address: SocketAddr,
+    counters: Arc<Counters>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+struct EimSettings {
+    database: PathBuf,
+    identity: EimIdentity,
+    signing_key: PrivateKey,
+    tls: Credential,
+    trust: TrustAnchors,
+    roots: Vec<Vec<u8>>,
+    resolve: Resolve,
+    /// Port 0 before the first start, so that every start is on the same port.
+    address: SocketAddr,
+}
+
+impl Servers {
+    /// Starts everything.
+    pub(super) fn start(pki: &Pki, folder: &Folder) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("the runtime cannot be started")?;
+        let smdp = open_smdp(pki, folder)?;
+        let smdp_listener = runtime.block_on(Listener::router(&smdp, &pki.main.smdp_tls))?;
+        let to_smdp = vec![(SMDP.to_owned(), smdp_listener.address)];
+        let main = &pki.main;
+        let eim = EimSettings::new(pki, folder, EIM, &main.eim_signing.key, &main.eim_tls, &to_smdp)?;
+        let second =
+            EimSettings::new(pki, folder, SECOND_EIM, &pki.second_eim_key, &pki.second_eim_tls, &to_smdp)?;
+        let eim = runtime.block_on(EimHost::start(eim))?;
+        let second_eim = runtime.block_on(EimHost::start(second))?;
+        let mut resolve = to_smdp;
+        resolve.push((EIM.to_owned(), eim.settings.address));
+        resolve.push((SECOND_EIM.to_owned(), second_eim.settings.address));
+        Ok(Self { runtime, smdp, smdp_listener: Some(smdp_listener), eim, second_eim, resolve })
+    }
+
+    /// Where devices find the servers.
+    pub(super) fn resolve(&self) -> Resolve {
+        self.resolve.clone()
+    }
+
+    /// Runs a verb to its end.
+    pub(super) fn wait<T>(&self, verb: impl Future<Output = T>) -> T {
+        self.runtime.block_on(verb)
+    }
+
+    /// Stops the eIM, forgets everything that it had in memory only, and opens its database again.
+    pub(super) fn restart_eim(&mut self) -> anyhow::Result<()> {
+        self.eim.stop(&self.runtime)?;
+        self.runtime.block_on(self.eim.resume())
+    }
+
+    /// Requests that made a handler panic, on any server (they are answered with HTTP 500).
+    pub(super) fn panics(&self) -> u64 {
+        let eims = [&self.eim, &self.second_eim].into_iter().filter_map(|eim| eim.running.as_ref());
+        let listeners = eims.map(|(_, listener)| listener).chain(self.smdp_listener.as_ref());
+        listeners.map(|listener| listener.counters.values().handler_panics).sum()
+    }
+
+    /// Ends everything.
+    pub(super) fn stop(self) {
+        let Self { runtime, smdp_listener, mut eim, mut second_eim, .. } = self;
+        for host in [&mut eim, &mut second_eim] {
+            if let Err(error) = host.stop(&runtime) {
+                crate::output::note(&format!("an eIM did not stop properly: {error:#}"));
+            }
+        }
+        if let Some(listener) = smdp_listener {
+            runtime.block_on(listener.stop());
+        }
+        runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+}
+
+impl EimHost {
+    async fn start(settings: EimSettings) -> anyhow::Result<Self> {
+        let mut host = Self { running: None, settings };
+        host.resume().await?;
+        Ok(host)
+    }
+
+    async fn resume(&mut self) -> anyhow::Result<()> {
+        let settings = &self.settings;
+        let eim = settings.open()?;
+        let handler = EsipaHandler::new(Arc::clone(&eim));
+        let server = bind(settings.address, &settings.tls).await?;
+        let listener = Listener::spawn(server, |server, stopped| async move {
+            server.serve_handler(handler, stopped).await;
+        });
+        self.settings.address = listener.address;
+        self.running = Some((eim, listener));
+        Ok(())
+    }
+
+    /// The eIM.
+    pub(super) fn eim(&self) -> anyhow::Result<&Arc<Eim>> {
+        let (eim, _) = self.running.as_ref().context("the eIM is not running")?;
+        Ok(eim)
+    }
+
+    fn stop(&mut self, runtime: &Runtime) -> anyhow::Result<()> {
+        let (eim, listener) = self.running.take().context("the eIM is not running")?;
+        runtime.block_on(listener.stop());
+        // As after a crash: nothing that is only in memory is written.
+        Arc::into_inner(eim).context("somebody still holds the eIM")?;
+        Ok(())
+    }
+}
+
+impl EimSettings {
+    fn new(
+        pki: &Pki,
+        folder: &Folder,
+        name: &str,
+        signing_key: &PrivateKey,
+        tls: &Credential,
+        resolve: &Resolve,
+    ) -> anyhow::Result<Self> {
+        let ca = wire(&pki.main.tls_ca.certificate)?;
+        Ok(Self {
+            database: folder.inner(name)?.join("eim.sqlite"),
+            identity: EimIdentity {
+                eim_id: name.parse()?,
+                fqdn: name.to_owned(),
+                tls_trust: Some(TrustedPublicKeyDataTls::TrustedCertificateTls(ca)),
+            },
+            signing_key: signing_key.clone(),
+            tls: tls.clone(),
+            trust: pki.trust_anchors()?,
+            roots: vec![pki.tls_root()],
+            resolve: resolve.clone(),
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+        })
+    }
+
+    fn open(&self) -> anyhow::Result<Arc<Eim>> {
+        let authority = LocalAuthority::new(self.identity.clone(), Arc::new(self.signing_key.clone()));
+        let parts = Parts {
+            authority: Arc::new(authority),
+            trust: self.trust.clone(),
+            smdp: Arc::new(HttpConnector::new(self.roots.clone(), self.resolve.clone())),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        };
+        let config = Config::new(self.identity.eim_id.clone());
+        Eim::open(&self.database, StoreOptions::default(), config, parts)
+            .with_context(|| format!("the database of {} cannot be opened", self.identity.eim_id))
+    }
+}
+
+impl Listener {
+    async fn router(smdp: &Smdp, tls: &Credential) -> anyhow::Result<Self> {
+        let server = bind((Ipv4Addr::LOCALHOST, 0).into(), tls).await?;
+        let router = smdp.router();
+        Ok(Self::spawn(server, |server, stopped| async move {
+            server.serve(router, stopped).await;
+        }))
+    }
+
+    fn spawn<F, S>(server: Server, serve: S) -> Self
+    where
+        S: FnOnce(Server, Stopped) -> F,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (address, counters) = (server.local_addr(), server.counters());
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(serve(server, Box::pin(async {
+            // An error means that the owner is gone: then it is time, too.
+            let _ = stopped.await;
+        })));
+        Self { address, counters, stop, task }
+    }
+
+    async fn stop(self) {
+        // A server that has ended by itself is stopped, too.
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
+type Stopped = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A listener with the certificate; tighter in time than the defaults, so that attacks on them do not take long.
+pub(super) async fn bind(address: SocketAddr, tls: &Credential) -> anyhow::Result<Server> {
+    let limits = Limits {
+        handshake_timeout: SLOW_MAX,
+        header_timeout: SLOW_MAX,
+        body_grace: SLOW_MAX,
+        drain_timeout: Duration::from_secs(5),
+        ..Limits::default()
+    };
+    Ok(Server::bind(address, TlsConfig::new(tls_identity(tls)?), limits).await?)
+}
+
+/// How long the servers wait for a handshake, for the head of a request, and for a body to get going.
+pub(super) const SLOW_MAX: Duration = Duration::from_secs(3);
+
+fn open_smdp(pki: &Pki, folder: &Folder) -> anyhow::Result<Smdp> {
+    let main = &pki.main;
+    let identities = Identities {
+        trust: pki.trust_anchors()?,
+        servers: vec![ServerIdentity {
+            auth_certificate: main.smdp_auth.certificate.clone(),
+            auth_signer: Arc::new(main.smdp_auth.key.clone()),
+            pb_certificate: main.smdp_pb.certificate.clone(),
+            pb_signer: Arc::new(main.smdp_pb.key.clone()),
+        }],
+        chain_policy: ChainPolicy::default(),
+    };
+    let database = folder.inner(SMDP)?.join("smdp.sqlite");
+    let store = Store::open(&database, smdp::MIGRATIONS, StoreOptions::default())
+        .context("the database of the SM-DP+ cannot be opened")?;
+    let config = smdp::Config::new(SMDP, oid(SMDP_OID)?);
+    Ok(Smdp::open(config, store, identities, || SystemClock.timestamp(), SystemEntropy)?)
+}
