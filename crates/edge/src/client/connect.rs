@@ -177,7 +177,9 @@ impl Connection {
     }
 
     pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Sent {
-        // Finds out whether the server has closed a kept connection in the meantime.
+        // Finds out whether the server has closed a kept connection in the meantime. The runtime looks for news from the
+        // network only when everything waits, and in a blocking client that runs only during requests, nothing has looked.
+        tokio::task::yield_now().await;
         let closed =
             poll_fn(|context| Poll::Ready(self.driver.as_mut().poll(context).is_ready())).await;
         if closed || !self.sender.is_ready() {

@@ -373,3 +373,30 @@ async fn a_bare_connection_is_secured_and_judged_like_any_other() {
         Err(ClientError::Tls(_))
     ));
 }
+
+/// Between two requests of a plain thread nothing runs that could notice the end of a connection.
+#[test]
+fn the_blocking_client_notices_that_the_server_closed_its_connection() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let limits = Limits {
+        idle_timeout: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let server = runtime.block_on(Running::start(limits, routes()));
+    let client = BlockingClient::with_options(server.options()).unwrap();
+    for connection_id in 1..=3 {
+        let response = client
+            .post(&url("/echo"), HeaderMap::new(), "again")
+            .unwrap();
+        assert_eq!(response.connection_id, connection_id);
+        while server.counters.values().connections_idle < connection_id {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // The counter rises before the socket is closed.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
