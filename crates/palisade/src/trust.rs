@@ -27,12 +27,21 @@ pub(crate) fn read_chain(path: &Path) -> anyhow::Result<Vec<Certificate>> {
     let octets = read(path)?;
     let chain = match std::str::from_utf8(&octets) {
         Ok(text) if text.contains(END) => {
-            let blocks = text.split_inclusive(END).filter(|block| block.contains(END));
-            blocks.map(|block| Ok(Certificate::from_pem(block)?)).collect()
+            let blocks = text
+                .split_inclusive(END)
+                .filter(|block| block.contains(END));
+            blocks
+                .map(|block| Ok(Certificate::from_pem(block)?))
+                .collect()
         }
         _ => parse_certificate(&octets).map(|certificate| vec![certificate]),
     };
-    chain.with_context(|| format!("{} holds no certificate chain that can be read", path.display()))
+    chain.with_context(|| {
+        format!(
+            "{} holds no certificate chain that can be read",
+            path.display()
+        )
+    })
 }
 
 /// Reads one DER CRL.
@@ -51,7 +60,10 @@ pub(crate) fn read_anchors(paths: &[PathBuf]) -> anyhow::Result<TrustAnchors> {
             continue;
         }
         anchors.add_ci(read_certificate(&path)?).with_context(|| {
-            format!("{} is not the certificate of a CI that can be trusted", path.display())
+            format!(
+                "{} is not the certificate of a CI that can be trusted",
+                path.display()
+            )
         })?;
     }
     for path in crls {
@@ -66,15 +78,17 @@ pub(crate) fn read_anchors(paths: &[PathBuf]) -> anyhow::Result<TrustAnchors> {
 pub(crate) fn read_roots(folder: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
     let files = expand(&[folder.to_owned()])?;
     let certificates = files.iter().filter(|path| !is_crl(path));
-    certificates.map(|path| Ok(read_certificate(path)?.der().to_vec())).collect()
+    certificates
+        .map(|path| Ok(read_certificate(path)?.der().to_vec()))
+        .collect()
 }
 
 /// The files that are meant by a list of files and folders, in a stable order.
 fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
-        let metadata = fs::metadata(path)
-            .with_context(|| format!("{} cannot be read", path.display()))?;
+        let metadata =
+            fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
         if !metadata.is_dir() {
             files.push(path.clone());
             continue;
@@ -86,12 +100,16 @@ fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             let entry = entry.with_context(|| format!("{} cannot be listed", path.display()))?;
             let file = entry.path();
             let extension = file.extension().and_then(|extension| extension.to_str());
-            if extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) && file.is_file() {
+            if extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) && file.is_file()
+            {
                 found.push(file);
             }
         }
         if found.len() > FILES_MAX {
-            bail!("{} holds more than {FILES_MAX} certificates and CRLs", path.display());
+            bail!(
+                "{} holds more than {FILES_MAX} certificates and CRLs",
+                path.display()
+            );
         }
         found.sort();
         files.append(&mut found);

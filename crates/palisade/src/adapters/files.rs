@@ -75,7 +75,10 @@ mod tests {
         is_private_directory(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
         let refusal = is_private_directory(&path).unwrap_err().to_string();
-        assert!(refusal.contains("mode 750") && refusal.contains("chmod 700"), "{refusal}");
+        assert!(
+            refusal.contains("mode 750") && refusal.contains("chmod 700"),
+            "{refusal}"
+        );
         assert!(is_private_directory(&outer.path().join("missing")).is_err());
     }
 

@@ -64,7 +64,13 @@ mod tests {
         assert_eq!(memory.load(), None);
         memory.store(b"one");
         memory.store(b"two");
-        assert_eq!(FileMemory::new(path.clone()).load().as_deref(), Some(&b"two"[..]));
-        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            FileMemory::new(path.clone()).load().as_deref(),
+            Some(&b"two"[..])
+        );
+        assert_eq!(
+            fs::metadata(path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
     }
 }

@@ -1,9 +1,11 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use edge::client::{BlockingClient, ClientError, ClientLimits, ClientOptions, Response, TlsFailure};
-use edge::tls::rustls_pki_types::CertificateDer;
+use edge::client::{
+    BlockingClient, ClientError, ClientLimits, ClientOptions, Response, TlsFailure,
+};
 use edge::tls::Trust;
+use edge::tls::rustls_pki_types::CertificateDer;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipa::{EimTrust, HttpRequest, HttpResponse, Network, NetworkError, Server};
 
@@ -25,7 +27,11 @@ const RESPONSE_OCTETS_MAX: usize = 4 << 20;
 impl HttpsNetwork {
     /// With the device's roots (X.509 DER), and addresses that replace name resolution.
     pub(crate) fn new(roots: Vec<Vec<u8>>, resolve: Vec<(String, SocketAddr)>) -> Self {
-        Self { roots, resolve, clients: HashMap::new() }
+        Self {
+            roots,
+            resolve,
+            clients: HashMap::new(),
+        }
     }
 
     /// Closes the connections; the next requests make new ones.
@@ -46,24 +52,36 @@ impl HttpsNetwork {
                 resolve: self.resolve.clone(),
                 ..ClientOptions::new(self.trust(server)?)
             };
-            let client = BlockingClient::with_options(options)
-                .map_err(|error| NetworkError::Untrusted { message: with_causes(&error) })?;
+            let client =
+                BlockingClient::with_options(options).map_err(|error| NetworkError::Untrusted {
+                    message: with_causes(&error),
+                })?;
             self.clients.insert(server.clone(), client);
         }
-        self.clients
-            .get(server)
-            .ok_or(NetworkError::Unreachable { message: "no client could be made".to_owned() })
+        self.clients.get(server).ok_or(NetworkError::Unreachable {
+            message: "no client could be made".to_owned(),
+        })
     }
 
     fn trust(&self, server: &Server) -> Result<Trust, NetworkError> {
         let certificate = |der: &[u8]| CertificateDer::from(der.to_vec());
         Ok(match server {
-            Server::Eim { trust: EimTrust::PinnedSpki(spki), .. } => Trust::PinnedSpki(spki.clone()),
-            Server::Eim { trust: EimTrust::PinnedCertificate(der), .. } => {
-                Trust::PinnedCertificate(certificate(der))
+            Server::Eim {
+                trust: EimTrust::PinnedSpki(spki),
+                ..
+            } => Trust::PinnedSpki(spki.clone()),
+            Server::Eim {
+                trust: EimTrust::PinnedCertificate(der),
+                ..
+            } => Trust::PinnedCertificate(certificate(der)),
+            Server::Eim {
+                trust: EimTrust::CaCertificate(der),
+                ..
+            } => Trust::CaCertificate(certificate(der)),
+            Server::Eim {
+                trust: EimTrust::DeviceTrustStore,
+                ..
             }
-            Server::Eim { trust: EimTrust::CaCertificate(der), .. } => Trust::CaCertificate(certificate(der)),
-            Server::Eim { trust: EimTrust::DeviceTrustStore, .. }
             | Server::Smdp { .. }
             | Server::Smds { .. } => {
                 if self.roots.is_empty() {
@@ -82,7 +100,10 @@ impl Network for HttpsNetwork {
         let url = format!("https://{}{}", request.server.host(), request.path);
         let headers = header_map(&request.headers)?;
         let octets_max = request.response_octets_max;
-        let response = self.client(&request.server)?.post(&url, headers, request.body).map_err(network_error)?;
+        let response = self
+            .client(&request.server)?
+            .post(&url, headers, request.body)
+            .map_err(network_error)?;
         if response.body.len() > octets_max {
             return Err(NetworkError::Lost {
                 message: format!("the answer has more than {octets_max} octets"),
@@ -97,7 +118,9 @@ fn header_map(fields: &[(&'static str, String)]) -> Result<HeaderMap, NetworkErr
     for (name, value) in fields {
         let name = HeaderName::from_bytes(name.as_bytes());
         let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) else {
-            return Err(NetworkError::Unreachable { message: "a header field is malformed".to_owned() });
+            return Err(NetworkError::Unreachable {
+                message: "a header field is malformed".to_owned(),
+            });
         };
         headers.insert(name, value);
     }
@@ -119,9 +142,10 @@ fn to_answer(response: Response) -> HttpResponse {
 fn network_error(error: ClientError) -> NetworkError {
     let message = with_causes(&error);
     match error {
-        ClientError::Url | ClientError::Dns { .. } | ClientError::Connect(_) | ClientError::Closed => {
-            NetworkError::Unreachable { message }
-        }
+        ClientError::Url
+        | ClientError::Dns { .. }
+        | ClientError::Connect(_)
+        | ClientError::Closed => NetworkError::Unreachable { message },
         ClientError::Tls(TlsFailure::Alert(_) | TlsFailure::Handshake(_)) => {
             NetworkError::Unreachable { message }
         }
@@ -158,21 +182,34 @@ mod tests {
     #[test]
     fn servers_without_roots_are_not_called() {
         let mut network = HttpsNetwork::new(Vec::new(), Vec::new());
-        let server = Server::Smdp { address: "127.0.0.1:1".to_owned() };
-        assert!(matches!(network.post(request(server)), Err(NetworkError::Untrusted { .. })));
+        let server = Server::Smdp {
+            address: "127.0.0.1:1".to_owned(),
+        };
+        assert!(matches!(
+            network.post(request(server)),
+            Err(NetworkError::Untrusted { .. })
+        ));
     }
 
     #[test]
     fn a_closed_port_is_unreachable() {
         // Bound and closed again: nobody listens there now.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let key = pki::PrivateKey::generate(pki::Curve::P256, &mut crate::adapters::SystemEntropy).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let key = pki::PrivateKey::generate(pki::Curve::P256, &mut crate::adapters::SystemEntropy)
+            .unwrap();
         let server = Server::Eim {
             eim_id: "eim".parse().unwrap(),
             host: format!("localhost:{port}"),
             trust: EimTrust::PinnedSpki(pki::Signer::public_key(&key).to_spki_der()),
         };
         let mut network = HttpsNetwork::new(Vec::new(), Vec::new());
-        assert!(matches!(network.post(request(server)), Err(NetworkError::Unreachable { .. })));
+        assert!(matches!(
+            network.post(request(server)),
+            Err(NetworkError::Unreachable { .. })
+        ));
     }
 }

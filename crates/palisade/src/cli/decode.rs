@@ -64,15 +64,24 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
     let octets = dump::parse_input(&read(args.input.as_deref())?)?;
     let annotated = match dump::annotate(&octets, args.as_type.as_deref()) {
         Err(error @ dump::DumpError::UnknownType { .. }) => {
-            return Err(usage(format!("{error}; `palisade decode --list-types` lists all")));
+            return Err(usage(format!(
+                "{error}; `palisade decode --list-types` lists all"
+            )));
         }
         other => other?,
     };
-    let text = annotated.to_text(TextOptions { full: args.full, offsets: args.offsets });
+    let text = annotated.to_text(TextOptions {
+        full: args.full,
+        offsets: args.offsets,
+    });
     match format {
         Format::Table => output::print(&text)?,
         Format::Json => {
-            let types: Vec<_> = annotated.objects.iter().map(|object| object.type_name).collect();
+            let types: Vec<_> = annotated
+                .objects
+                .iter()
+                .map(|object| object.type_name)
+                .collect();
             output::print_json(&json!({
                 "octets": octets.len(),
                 "types": types,
@@ -82,15 +91,33 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
             }))?;
         }
     }
-    Ok(if annotated.fits() { Ending::Done } else { Ending::Failed })
+    if annotated.fits() {
+        return Ok(Ending::Done);
+    }
+    if let Some(given) = args.input.as_deref().filter(|given| is_word(given)) {
+        output::note(&format!(
+            "note: there is no file named {given}, so it was read as base64"
+        ));
+    }
+    Ok(Ending::Failed)
+}
+
+/// Whether an argument was taken for base64 but can as well be the name of a file that is not there.
+fn is_word(given: &str) -> bool {
+    let is_hexadecimal = given
+        .bytes()
+        .all(|b| b.is_ascii_hexdigit() || b.is_ascii_whitespace());
+    given != "-" && !is_hexadecimal && !Path::new(given).is_file()
 }
 
 fn read(input: Option<&str>) -> anyhow::Result<Vec<u8>> {
     match input {
-        None if std::io::stdin().is_terminal() => {
-            Err(usage("give a file, octets in hexadecimal, or - and the standard input"))
+        None if std::io::stdin().is_terminal() => Err(usage(
+            "give a file, octets in hexadecimal, or - and the standard input",
+        )),
+        None | Some("-") => {
+            bounded(std::io::stdin().lock()).context("the standard input cannot be read")
         }
-        None | Some("-") => bounded(std::io::stdin().lock()).context("the standard input cannot be read"),
         Some(given) => {
             let path = Path::new(given);
             if path.is_file() {

@@ -37,7 +37,9 @@ enum Command {
     ///
     /// Columns: eid, label, association_token, counter; only the first is needed. A first line with these names may
     /// put them in another order. A bad line costs only itself.
-    #[command(after_help = "Examples:\n  palisade device import fleet.csv\n  cut -f1 eids.txt | palisade device import -")]
+    #[command(
+        after_help = "Examples:\n  palisade device import fleet.csv\n  cut -f1 eids.txt | palisade device import -"
+    )]
     Import {
         /// The file; `-` for the standard input.
         file: PathBuf,
@@ -63,7 +65,9 @@ enum Command {
         data: DataFolder,
     },
     /// End the management of a device. Nothing is signed for it any more; its record stays.
-    #[command(after_help = "To take the eUICC out of this eIM's hands, delete the eIM on it first: `palisade eim delete`.")]
+    #[command(
+        after_help = "To take the eUICC out of this eIM's hands, delete the eIM on it first: `palisade eim delete`."
+    )]
     Retire {
         /// The device.
         eid: Eid,
@@ -92,7 +96,9 @@ enum Command {
     },
     ReadData(ReadDataArgs),
     /// Wait until a device is associated: until its eUICC has signed a result for this eIM.
-    #[command(after_help = "Examples:\n  palisade device wait <EID> --timeout 60 && palisade profile list <EID>")]
+    #[command(
+        after_help = "Examples:\n  palisade device wait <EID> --timeout 60 && palisade profile list <EID>"
+    )]
     Wait {
         /// The device.
         eid: Eid,
@@ -195,17 +201,26 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
         Command::List { data, after, limit } => list_devices(&data, after, limit, format)?,
         Command::Show { eid, data } => show(&data, eid, format)?,
         Command::Retire { eid, data } => {
-            let device = data.server()?.post(&format!("/v1/devices/{eid}/retire"), &json!({}))?;
+            let device = data
+                .server()?
+                .post(&format!("/v1/devices/{eid}/retire"), &json!({}))?;
             print_device(&device, format)?;
         }
-        Command::Events { eid, data, after, limit } => events(&data, eid, after, limit, format)?,
+        Command::Events {
+            eid,
+            data,
+            after,
+            limit,
+        } => events(&data, eid, after, limit, format)?,
         Command::Notifications { eid, data } => notifications(&data, eid, format)?,
         Command::ReadData(args) => {
             let items = match args.item.is_empty() {
                 true => DataItem::INTRODUCTION.to_vec(),
                 false => args.item.iter().map(|item| item.item()).collect(),
             };
-            return args.change.propose(args.eid, &[Order::ReadDeviceData { items }], format);
+            return args
+                .change
+                .propose(args.eid, &[Order::ReadDeviceData { items }], format);
         }
         Command::Wait { eid, data, timeout } => wait(&data, eid, timeout)?,
     }
@@ -214,12 +229,17 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
 
 fn register(args: &RegisterArgs, format: Format) -> anyhow::Result<()> {
     let certificate = |path: &Option<PathBuf>| -> anyhow::Result<Option<String>> {
-        let read = path.as_ref().map(|path| trust::read_certificate(path)).transpose()?;
+        let read = path
+            .as_ref()
+            .map(|path| trust::read_certificate(path))
+            .transpose()?;
         Ok(read.map(|certificate| hex::encode(certificate.der())))
     };
     let token = args.association_token.as_deref().map(|token| {
         let token = super::shared::argument_or_stdin(token, "association token")?;
-        token.parse::<i64>().map_err(|_| usage("an association token is a number"))
+        token
+            .parse::<i64>()
+            .map_err(|_| usage("an association token is a number"))
     });
     let body = json!({
         "eid": args.eid.to_string(),
@@ -236,22 +256,35 @@ fn import(file: &Path, data: &DataFolder, format: Format) -> anyhow::Result<Endi
     let mut text_octets = Vec::new();
     match file == Path::new("-") {
         true => {
-            std::io::stdin().read_to_end(&mut text_octets).context("the standard input cannot be read")?;
+            std::io::stdin()
+                .read_to_end(&mut text_octets)
+                .context("the standard input cannot be read")?;
         }
         false => {
-            text_octets = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+            text_octets =
+                fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
         }
     }
-    let report = data.server()?.post_octets("/v1/devices/import", text_octets)?;
+    let report = data
+        .server()?
+        .post_octets("/v1/devices/import", text_octets)?;
     let refused: Vec<_> = list(&report, "refused").collect();
     match format {
         Format::Json => output::print_json(&report)?,
         Format::Table => {
             let mut table = Table::new(&["line", "eid", "refused because"]);
             for line in &refused {
-                table.row([&number(line, "line"), text(line, "eid"), text(line, "reason")]);
+                table.row([
+                    &number(line, "line"),
+                    text(line, "eid"),
+                    text(line, "reason"),
+                ]);
             }
-            let rows = if table.is_empty() { String::new() } else { format!("\n{}", table.to_text()) };
+            let rows = if table.is_empty() {
+                String::new()
+            } else {
+                format!("\n{}", table.to_text())
+            };
             output::print(&format!(
                 "{} registered, {} refused\n{rows}",
                 number(&report, "registered"),
@@ -259,18 +292,32 @@ fn import(file: &Path, data: &DataFolder, format: Format) -> anyhow::Result<Endi
             ))?;
         }
     }
-    Ok(if refused.is_empty() { Ending::Done } else { Ending::Failed })
+    Ok(if refused.is_empty() {
+        Ending::Done
+    } else {
+        Ending::Failed
+    })
 }
 
-fn list_devices(data: &DataFolder, after: Option<Eid>, limit: usize, format: Format) -> anyhow::Result<()> {
+fn list_devices(
+    data: &DataFolder,
+    after: Option<Eid>,
+    limit: usize,
+    format: Format,
+) -> anyhow::Result<()> {
     const PAGE: usize = 1000;
     let server = data.server()?;
     let mut devices = Vec::new();
     let mut cursor = after.map(|eid| eid.to_string());
     let mut total = String::new();
     while devices.len() < limit {
-        let after = cursor.map(|eid| format!("&after={eid}")).unwrap_or_default();
-        let page = server.get(&format!("/v1/devices?limit={}{after}", PAGE.min(limit - devices.len())))?;
+        let after = cursor
+            .map(|eid| format!("&after={eid}"))
+            .unwrap_or_default();
+        let page = server.get(&format!(
+            "/v1/devices?limit={}{after}",
+            PAGE.min(limit - devices.len())
+        ))?;
         devices.extend(list(&page, "devices").cloned());
         total = number(&page, "total");
         cursor = page.get("next").and_then(Value::as_str).map(str::to_owned);
@@ -292,12 +339,20 @@ fn list_devices(data: &DataFolder, after: Option<Eid>, limit: usize, format: For
     }
     let rest = match devices.last() {
         Some(last) if cursor.is_some() => {
-            format!("\n{} of {total}; go on with --after {}\n", devices.len(), text(last, "eid"))
+            format!(
+                "\n{} of {total}; go on with --after {}\n",
+                devices.len(),
+                text(last, "eid")
+            )
         }
         Some(_) => String::new(),
         None => "no devices; register one with `palisade device register`\n".to_owned(),
     };
-    let rows = if table.is_empty() { String::new() } else { table.to_text() };
+    let rows = if table.is_empty() {
+        String::new()
+    } else {
+        table.to_text()
+    };
     output::print(&format!("{rows}{rest}"))
 }
 
@@ -311,7 +366,10 @@ fn show(data: &DataFolder, eid: Eid, format: Format) -> anyhow::Result<()> {
     fields
         .add("default SM-DP+", text(&device, "default_smdp"))
         .add("certificates known", yes(&device, "certificates_known"))
-        .add("association token known", yes(&device, "association_token_known"))
+        .add(
+            "association token known",
+            yes(&device, "association_token_known"),
+        )
         .add("last poll", time(contact, "last_poll_at"))
         .add("polls", number(contact, "polls"))
         .add("from", text(contact, "peer"))
@@ -321,9 +379,14 @@ fn show(data: &DataFolder, eid: Eid, format: Format) -> anyhow::Result<()> {
     if !profiles.is_empty() {
         out.push_str(&format!("\n{}", profiles.to_text()));
     }
-    let eims: Vec<_> = list(&device, "eims").map(|eim| text(eim, "eim_id")).collect();
+    let eims: Vec<_> = list(&device, "eims")
+        .map(|eim| text(eim, "eim_id"))
+        .collect();
     if !eims.is_empty() {
-        out.push_str(&format!("\neIMs: {}\n", output::printable(&eims.join(", "))));
+        out.push_str(&format!(
+            "\neIMs: {}\n",
+            output::printable(&eims.join(", "))
+        ));
     }
     output::print(&out)
 }
@@ -346,16 +409,32 @@ fn print_device(device: &Value, format: Format) -> anyhow::Result<()> {
     }
 }
 
-fn events(data: &DataFolder, eid: Eid, after: Option<Uuid>, limit: u32, format: Format) -> anyhow::Result<()> {
+fn events(
+    data: &DataFolder,
+    eid: Eid,
+    after: Option<Uuid>,
+    limit: u32,
+    format: Format,
+) -> anyhow::Result<()> {
     let after = after.map(|id| format!("&after={id}")).unwrap_or_default();
-    let events = data.server()?.get(&format!("/v1/devices/{eid}/events?limit={limit}{after}"))?;
+    let events = data
+        .server()?
+        .get(&format!("/v1/devices/{eid}/events?limit={limit}{after}"))?;
     if format == Format::Json {
         return output::print_json(&events);
     }
     let mut table = Table::new(&["time", "who", "what", "particulars"]);
     for event in list(&events, "events") {
-        let detail = event.get("detail").map(Value::to_string).unwrap_or_default();
-        table.row([&time(event, "at"), text(event, "actor"), text(event, "kind"), &detail]);
+        let detail = event
+            .get("detail")
+            .map(Value::to_string)
+            .unwrap_or_default();
+        table.row([
+            &time(event, "at"),
+            text(event, "actor"),
+            text(event, "kind"),
+            &detail,
+        ]);
     }
     let mut out = table.to_text();
     let next = text(&events, "next");
@@ -366,11 +445,21 @@ fn events(data: &DataFolder, eid: Eid, after: Option<Uuid>, limit: u32, format: 
 }
 
 fn notifications(data: &DataFolder, eid: Eid, format: Format) -> anyhow::Result<()> {
-    let notifications = data.server()?.get(&format!("/v1/devices/{eid}/notifications"))?;
+    let notifications = data
+        .server()?
+        .get(&format!("/v1/devices/{eid}/notifications"))?;
     if format == Format::Json {
         return output::print_json(&notifications);
     }
-    let mut table = Table::new(&["number", "event", "iccid", "for", "received", "forwarded", "attempts"]);
+    let mut table = Table::new(&[
+        "number",
+        "event",
+        "iccid",
+        "for",
+        "received",
+        "forwarded",
+        "attempts",
+    ]);
     for one in list(&notifications, "notifications") {
         table.row([
             &number(one, "seq_number"),
@@ -382,7 +471,11 @@ fn notifications(data: &DataFolder, eid: Eid, format: Format) -> anyhow::Result<
             &number(one, "attempts"),
         ]);
     }
-    output::print(&if table.is_empty() { "no notifications\n".to_owned() } else { table.to_text() })
+    output::print(&if table.is_empty() {
+        "no notifications\n".to_owned()
+    } else {
+        table.to_text()
+    })
 }
 
 fn wait(data: &DataFolder, eid: Eid, timeout_s: u64) -> anyhow::Result<()> {
@@ -395,7 +488,10 @@ fn wait(data: &DataFolder, eid: Eid, timeout_s: u64) -> anyhow::Result<()> {
             "associated" => return Ok(()),
             "retired" => bail!("the device is retired"),
             _ if begun.elapsed() > Duration::from_secs(timeout_s) => {
-                let polled = device.pointer("/contact/polls").and_then(Value::as_i64).unwrap_or_default();
+                let polled = device
+                    .pointer("/contact/polls")
+                    .and_then(Value::as_i64)
+                    .unwrap_or_default();
                 bail!(
                     "the eUICC has signed nothing within {timeout_s} s; the device has polled {polled} times. Check that it has this eIM's association data (`palisade eim association-data`)"
                 );

@@ -42,7 +42,9 @@ enum Command {
         data: DataFolder,
     },
     /// List the eIMs that a device is associated with, as its eUICC last said.
-    #[command(after_help = "Examples:\n  palisade eim list <EID>\n  palisade eim list <EID> --refresh --wait")]
+    #[command(
+        after_help = "Examples:\n  palisade eim list <EID>\n  palisade eim list <EID> --refresh --wait"
+    )]
     List {
         /// The device.
         eid: Eid,
@@ -53,7 +55,9 @@ enum Command {
         change: ChangeArgs,
     },
     /// Associate a further eIM with a device (addEim).
-    #[command(after_help = "Examples:\n  palisade eim add <EID> --configuration other-eim.der --wait")]
+    #[command(
+        after_help = "Examples:\n  palisade eim add <EID> --configuration other-eim.der --wait"
+    )]
     Add {
         /// The device.
         eid: Eid,
@@ -63,7 +67,9 @@ enum Command {
         change: ChangeArgs,
     },
     /// Replace what a device knows about an eIM, for example its keys (updateEim).
-    #[command(after_help = "Examples:\n  palisade eim update <EID> --configuration new-keys.der --wait")]
+    #[command(
+        after_help = "Examples:\n  palisade eim update <EID> --configuration new-keys.der --wait"
+    )]
     Update {
         /// The device.
         eid: Eid,
@@ -75,7 +81,9 @@ enum Command {
     /// Remove an eIM from a device (deleteEim).
     ///
     /// Removing the last one leaves the eUICC to whoever reaches its IPA first.
-    #[command(after_help = "Examples:\n  palisade eim delete <EID> --eim-id other.example.com --wait")]
+    #[command(
+        after_help = "Examples:\n  palisade eim delete <EID> --eim-id other.example.com --wait"
+    )]
     Delete {
         /// The device.
         eid: Eid,
@@ -169,27 +177,49 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
         Command::Init(args) => init(&args, format),
         Command::AssociationData(args) => association_data(&args),
         Command::Status { data } => status(&data, format),
-        Command::List { eid, refresh, change } => list_eims(eid, refresh, &change, format),
-        Command::Add { eid, configuration, change } => {
-            let order = Order::AddEim { configuration: configuration.read()? };
+        Command::List {
+            eid,
+            refresh,
+            change,
+        } => list_eims(eid, refresh, &change, format),
+        Command::Add {
+            eid,
+            configuration,
+            change,
+        } => {
+            let order = Order::AddEim {
+                configuration: configuration.read()?,
+            };
             change.propose(eid, &[order], format)
         }
-        Command::Update { eid, configuration, change } => {
-            let order = Order::UpdateEim { configuration: configuration.read()? };
+        Command::Update {
+            eid,
+            configuration,
+            change,
+        } => {
+            let order = Order::UpdateEim {
+                configuration: configuration.read()?,
+            };
             change.propose(eid, &[order], format)
         }
-        Command::Delete { eid, eim_id, change } => {
-            change.propose(eid, &[Order::DeleteEim { eim_id }], format)
-        }
+        Command::Delete {
+            eid,
+            eim_id,
+            change,
+        } => change.propose(eid, &[Order::DeleteEim { eim_id }], format),
     }
 }
 
 fn init(args: &InitArgs, format: Format) -> anyhow::Result<Ending> {
     let data = args.data.path();
-    config::check_host(&args.fqdn).map_err(|error| usage(format!("--fqdn {:?}: {error}", args.fqdn)))?;
+    config::check_host(&args.fqdn)
+        .map_err(|error| usage(format!("--fqdn {:?}: {error}", args.fqdn)))?;
     let config_path = data.join(config::FILE_NAME);
     if config_path.exists() {
-        bail!("{} is there already; change it, or choose another --data", config_path.display());
+        bail!(
+            "{} is there already; change it, or choose another --data",
+            config_path.display()
+        );
     }
     let host = args.fqdn.split(':').next().unwrap_or_default();
     let material = match &args.pki {
@@ -202,7 +232,13 @@ fn init(args: &InitArgs, format: Format) -> anyhow::Result<Ending> {
         (None, None) => host.to_owned(),
     };
     config::check_eim_id(&eim_id).map_err(|error| usage(format!("{error:#}")))?;
-    if !material.tls.certificate.dns_names().iter().any(|name| name.eq_ignore_ascii_case(host)) {
+    if !material
+        .tls
+        .certificate
+        .dns_names()
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(host))
+    {
         output::note(&format!(
             "note: the TLS certificate is not for {host}; devices that pin its key, as they are told to, do not mind"
         ));
@@ -215,13 +251,21 @@ fn init(args: &InitArgs, format: Format) -> anyhow::Result<Ending> {
         create_private_directory(folder)?;
     }
     let keys = FileKeyStore::open(data.join("keys"))?;
-    keys.import(&KeyName::new("eim-signing")?, &material.signing).context("the signing key cannot be stored")?;
-    keys.import(&KeyName::new("eim-tls")?, &material.tls.key).context("the TLS key cannot be stored")?;
-    write(&data.join("eim-tls.pem"), material.tls.certificate.to_pem()?.as_bytes())?;
+    keys.import(&KeyName::new("eim-signing")?, &material.signing)
+        .context("the signing key cannot be stored")?;
+    keys.import(&KeyName::new("eim-tls")?, &material.tls.key)
+        .context("the TLS key cannot be stored")?;
+    write(
+        &data.join("eim-tls.pem"),
+        material.tls.certificate.to_pem()?.as_bytes(),
+    )?;
     for (name, octets) in &material.trust {
         write(&data.join("trust").join(name), octets)?;
     }
-    write(&config_path, configuration_text(&eim_id, &args.fqdn).as_bytes())?;
+    write(
+        &config_path,
+        configuration_text(&eim_id, &args.fqdn).as_bytes(),
+    )?;
 
     let advice = match material.trust.is_empty() {
         true => format!(
@@ -266,7 +310,10 @@ impl Material {
     fn of_pki(folder: &Path) -> anyhow::Result<Self> {
         let load = |name| {
             Credential::load(folder, name).with_context(|| {
-                format!("{} is not a folder that `palisade pki new` made", folder.display())
+                format!(
+                    "{} is not a folder that `palisade pki new` made",
+                    folder.display()
+                )
             })
         };
         let signing = load("eim-signing")?;
@@ -279,7 +326,10 @@ impl Material {
             tls: load("eim-tls")?,
             trust: vec![
                 ("euicc/ci.der", certificate("ci.der")?),
-                ("euicc/ci.crl", trust::read_crl(&folder.join("ci.crl"))?.der().to_vec()),
+                (
+                    "euicc/ci.crl",
+                    trust::read_crl(&folder.join("ci.crl"))?.der().to_vec(),
+                ),
                 ("smdp/tls-ca.der", certificate("tls-ca.der")?),
             ],
         })
@@ -317,7 +367,10 @@ fn configuration_text(eim_id: &str, fqdn: &str) -> String {
 
 fn write(path: &Path, octets: &[u8]) -> anyhow::Result<()> {
     use std::io::Write;
-    let file = fs::OpenOptions::new().write(true).create_new(true).open(path);
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path);
     file.and_then(|mut file| file.write_all(octets).and_then(|()| file.sync_all()))
         .with_context(|| format!("{} cannot be written", path.display()))
 }
@@ -357,13 +410,20 @@ fn status(data: &DataFolder, format: Format) -> anyhow::Result<Ending> {
     match format {
         Format::Json => output::print_json(&status)?,
         Format::Table => {
-            let insecure: Vec<_> =
-                list(&status, "insecure").filter_map(|name| name.as_str()).collect();
+            let insecure: Vec<_> = list(&status, "insecure")
+                .filter_map(|name| name.as_str())
+                .collect();
             let mut fields = Fields::default();
             for name in ["eim_id", "fqdn", "listen", "data", "version", "started_at"] {
                 fields.add(name, text(&status, name));
             }
-            for name in ["devices", "connections_accepted", "connections_refused", "handshakes_failed", "requests"] {
+            for name in [
+                "devices",
+                "connections_accepted",
+                "connections_refused",
+                "handshakes_failed",
+                "requests",
+            ] {
                 fields.add(name, number(&status, name));
             }
             fields.add("insecure", insecure.join(", "));
@@ -373,11 +433,19 @@ fn status(data: &DataFolder, format: Format) -> anyhow::Result<Ending> {
     Ok(Ending::Done)
 }
 
-fn list_eims(eid: Eid, refresh: bool, change: &ChangeArgs, format: Format) -> anyhow::Result<Ending> {
+fn list_eims(
+    eid: Eid,
+    refresh: bool,
+    change: &ChangeArgs,
+    format: Format,
+) -> anyhow::Result<Ending> {
     if refresh {
         return change.propose(eid, &[Order::ListEims], format);
     }
-    let eims = change.data.server()?.get(&format!("/v1/devices/{eid}/eims"))?;
+    let eims = change
+        .data
+        .server()?
+        .get(&format!("/v1/devices/{eid}/eims"))?;
     if format == Format::Json {
         output::print_json(&eims)?;
         return Ok(Ending::Done);

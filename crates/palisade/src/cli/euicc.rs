@@ -39,7 +39,9 @@ enum Command {
     /// Send command APDUs to a card, one after the other, and print its answers with SW1 SW2.
     ///
     /// The card is powered on before the first, so channels and sessions do not outlast the command.
-    #[command(after_help = "Examples:\n  palisade euicc apdu --directory card 00A4040010A0000005591010FFFFFFFF8900000100 80E2910006BF3E035C015A")]
+    #[command(
+        after_help = "Examples:\n  palisade euicc apdu --directory card 00A4040010A0000005591010FFFFFFFF8900000100 80E2910006BF3E035C015A"
+    )]
     Apdu {
         #[command(flatten)]
         card: CardFolder,
@@ -59,7 +61,9 @@ struct CardFolder {
 
 /// Personalise a new card in a folder: an eUICC of the given PKI.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  palisade euicc new --directory card --pki pki\n  palisade euicc new -d card2 --pki pki --eid 89049032123451234512345678901235 --default-smdp smdp.example.com")]
+#[command(
+    after_help = "Examples:\n  palisade euicc new --directory card --pki pki\n  palisade euicc new -d card2 --pki pki --eid 89049032123451234512345678901235 --default-smdp smdp.example.com"
+)]
 struct NewArgs {
     /// Folder of the card; made if it is missing.
     #[arg(long, short, value_name = "FOLDER")]
@@ -97,8 +101,12 @@ fn new(args: &NewArgs, format: Format) -> anyhow::Result<()> {
     };
     let identity = identity(&args.pki, eid)?;
     let mut personalisation = Personalisation::new(eid, vec![identity]);
-    personalisation.default_smdp_address.clone_from(&args.default_smdp);
-    personalisation.root_smds_address.clone_from(&args.root_smds);
+    personalisation
+        .default_smdp_address
+        .clone_from(&args.default_smdp);
+    personalisation
+        .root_smds_address
+        .clone_from(&args.root_smds);
     personalisation.options.profile_memory_octets = args.memory;
     create_private_directory(&args.directory)?;
     let _lock = FolderLock::take(&args.directory)?;
@@ -106,28 +114,42 @@ fn new(args: &NewArgs, format: Format) -> anyhow::Result<()> {
     Card::personalise(personalisation, nvm)
         .with_context(|| format!("no card could be made in {}", args.directory.display()))?;
     match format {
-        Format::Json => output::print_json(&json!({ "eid": eid.to_string(), "directory": args.directory })),
+        Format::Json => {
+            output::print_json(&json!({ "eid": eid.to_string(), "directory": args.directory }))
+        }
         Format::Table => output::print(&format!("{eid}\n")),
     }
 }
 
 /// The EID of the PKI's eUICC, if there is one only.
 fn only_eid(pki: &Path) -> anyhow::Result<Eid> {
-    let listing = std::fs::read_dir(pki).with_context(|| format!("{} cannot be listed", pki.display()))?;
+    let listing =
+        std::fs::read_dir(pki).with_context(|| format!("{} cannot be listed", pki.display()))?;
     let mut eids: Vec<Eid> = listing
         .filter_map(|entry| {
             let name = entry.ok()?.file_name();
-            name.to_str()?.strip_prefix("euicc-")?.strip_suffix(".der")?.parse().ok()
+            name.to_str()?
+                .strip_prefix("euicc-")?
+                .strip_suffix(".der")?
+                .parse()
+                .ok()
         })
         .collect();
     eids.sort();
     match eids.as_slice() {
         [eid] => Ok(*eid),
-        [] => bail!("{} has no eUICC; name one with --eid, and its identity is made", pki.display()),
+        [] => bail!(
+            "{} has no eUICC; name one with --eid, and its identity is made",
+            pki.display()
+        ),
         several => Err(usage(format!(
             "the PKI has {} eUICCs; choose one with --eid: {}",
             several.len(),
-            several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            several
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
         ))),
     }
 }
@@ -139,10 +161,14 @@ fn identity(folder: &Path, eid: Eid) -> anyhow::Result<CardIdentity> {
         true => Credential::load(folder, &name)?,
         false => {
             let pki = TestPki::load(folder).with_context(|| {
-                format!("{} is not a folder that `palisade pki new` made", folder.display())
+                format!(
+                    "{} is not a folder that `palisade pki new` made",
+                    folder.display()
+                )
             })?;
             let made = pki.issue_euicc(&mut SystemEntropy, &eid.to_string())?;
-            made.write_to(folder, &name).context("the new identity cannot be kept in the PKI")?;
+            made.write_to(folder, &name)
+                .context("the new identity cannot be kept in the PKI")?;
             made
         }
     };
@@ -182,21 +208,45 @@ fn show(folder: &Path, format: Format) -> anyhow::Result<()> {
     let mut fields = Fields::default();
     fields
         .add("EID", state.eid.to_string())
-        .add("active profile", active.map(|iccid| iccid.to_string()).unwrap_or_default())
+        .add(
+            "active profile",
+            active.map(|iccid| iccid.to_string()).unwrap_or_default(),
+        )
         .add("default SM-DP+", state.default_smdp.unwrap_or_default())
         .add("root SM-DS", &state.root_smds)
         .add("notifications waiting", state.notifications.to_string())
         .add("package results waiting", state.package_results.to_string());
     for eim in &eims {
-        fields.add("eIM", format!("{} at {}", super::shared::text(eim, "eim_id"), super::shared::text(eim, "fqdn")));
+        fields.add(
+            "eIM",
+            format!(
+                "{} at {}",
+                super::shared::text(eim, "eim_id"),
+                super::shared::text(eim, "fqdn")
+            ),
+        );
     }
-    let mut table = Table::new(&["iccid", "state", "class", "provider", "name", "fallback", "isd-p"]);
+    let mut table = Table::new(&[
+        "iccid", "state", "class", "provider", "name", "fallback", "isd-p",
+    ]);
     for profile in &profiles {
         let cell = |name| super::shared::text(profile, name);
         let fallback = super::shared::yes(profile, "fallback");
-        table.row([cell("iccid"), cell("state"), cell("class"), cell("provider"), cell("name"), fallback, cell("isdp_aid")]);
+        table.row([
+            cell("iccid"),
+            cell("state"),
+            cell("class"),
+            cell("provider"),
+            cell("name"),
+            fallback,
+            cell("isdp_aid"),
+        ]);
     }
-    let rows = if table.is_empty() { "no profiles\n".to_owned() } else { table.to_text() };
+    let rows = if table.is_empty() {
+        "no profiles\n".to_owned()
+    } else {
+        table.to_text()
+    };
     output::print(&format!("{}\n{rows}", fields.to_text()))
 }
 
@@ -221,7 +271,9 @@ impl State {
             eid: es10.eid()?,
             profiles: es10.profiles(Some(TAGS))?,
             eims: es10.eim_configuration()?,
-            default_smdp: addresses.default_dp_address.filter(|address| !address.is_empty()),
+            default_smdp: addresses
+                .default_dp_address
+                .filter(|address| !address.is_empty()),
             root_smds: addresses.root_ds_address,
             free_memory: hexadecimal(&es10.info2()?.ext_card_resource.0),
             notifications: es10.notifications(None)?.len(),
@@ -270,6 +322,11 @@ fn apdu(folder: &Path, apdus: &[String], format: Format) -> anyhow::Result<()> {
     }
     match format {
         Format::Json => output::print_json(&answers),
-        Format::Table => output::print(&answers.iter().map(|answer| format!("{answer}\n")).collect::<String>()),
+        Format::Table => output::print(
+            &answers
+                .iter()
+                .map(|answer| format!("{answer}\n"))
+                .collect::<String>(),
+        ),
     }
 }

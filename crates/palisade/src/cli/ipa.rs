@@ -12,7 +12,9 @@ use serde_json::json;
 
 use super::Ending;
 use super::eim::read_configuration;
-use crate::adapters::{FileMemory, HttpsNetwork, ProfileConnectivity, SoftCard, SystemClock, SystemEntropy};
+use crate::adapters::{
+    FileMemory, HttpsNetwork, ProfileConnectivity, SoftCard, SystemClock, SystemEntropy,
+};
 use crate::logging::{self, LogFormat};
 use crate::output::{self, Format};
 use crate::trust;
@@ -44,7 +46,9 @@ enum Command {
     ///
     /// Possible only while the eUICC has no eIM. The tokens can be given to `palisade device register`, so that the eIM need
     /// not learn them.
-    #[command(after_help = "Examples:\n  palisade ipa add-initial-eim --euicc card --association-data association.der")]
+    #[command(
+        after_help = "Examples:\n  palisade ipa add-initial-eim --euicc card --association-data association.der"
+    )]
     AddInitialEim {
         #[command(flatten)]
         card: CardArgs,
@@ -64,7 +68,9 @@ struct CardArgs {
 
 /// Poll, again and again or once.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  palisade ipa run --euicc card --once\n  palisade ipa run --euicc card --interval 30 --trust pki/tls-ca.der\n  palisade ipa run --euicc card --once --no-connectivity 89000123456789012341   # to see a rollback")]
+#[command(
+    after_help = "Examples:\n  palisade ipa run --euicc card --once\n  palisade ipa run --euicc card --interval 30 --trust pki/tls-ca.der\n  palisade ipa run --euicc card --once --no-connectivity 89000123456789012341   # to see a rollback"
+)]
 struct RunArgs {
     #[command(flatten)]
     card: CardArgs,
@@ -93,7 +99,12 @@ struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     retry: u64,
     /// Level of the log, or list of levels by module.
-    #[arg(long, value_name = "FILTER", default_value = "warn", env = "PALISADE_LOG")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "warn",
+        env = "PALISADE_LOG"
+    )]
     log: String,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t, env = "PALISADE_LOG_FORMAT")]
@@ -112,13 +123,19 @@ type Device = Ipa<SoftCard, HttpsNetwork, ProfileConnectivity, FileMemory>;
 pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
     match args.command {
         Command::Run(args) => poll(&args, format),
-        Command::AddInitialEim { card, association_data } => {
-            add_initial_eim(&card.euicc, &association_data, format).map(|()| Ending::Done)
-        }
+        Command::AddInitialEim {
+            card,
+            association_data,
+        } => add_initial_eim(&card.euicc, &association_data, format).map(|()| Ending::Done),
     }
 }
 
-fn device(card: &Path, config: Config, network: HttpsNetwork, without: Vec<Iccid>) -> anyhow::Result<Device> {
+fn device(
+    card: &Path,
+    config: Config,
+    network: HttpsNetwork,
+    without: Vec<Iccid>,
+) -> anyhow::Result<Device> {
     let soft_card = SoftCard::open(card)?;
     Ok(Ipa::new(
         config,
@@ -132,11 +149,16 @@ fn device(card: &Path, config: Config, network: HttpsNetwork, without: Vec<Iccid
 }
 
 fn add_initial_eim(card: &Path, given: &[String], format: Format) -> anyhow::Result<()> {
-    let eims = given.iter().map(|given| read_configuration(given)).collect::<anyhow::Result<Vec<_>>>()?;
+    let eims = given
+        .iter()
+        .map(|given| read_configuration(given))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let names: Vec<String> = eims.iter().map(|eim| eim.eim_id.to_string()).collect();
     let network = HttpsNetwork::new(Vec::new(), Vec::new());
     let mut device = device(card, Config::default(), network, Vec::new())?;
-    let tokens = device.add_initial_eims(eims).context("no eIM was associated")?;
+    let tokens = device
+        .add_initial_eims(eims)
+        .context("no eIM was associated")?;
     let eid = device.eid()?;
     match format {
         Format::Json => output::print_json(&json!({
@@ -146,7 +168,10 @@ fn add_initial_eim(card: &Path, given: &[String], format: Format) -> anyhow::Res
         Format::Table => {
             let mut table = output::Table::new(&["eim", "association token"]);
             for (name, token) in names.iter().zip(&tokens) {
-                table.row([name.clone(), token.map(|token| token.to_string()).unwrap_or_default()]);
+                table.row([
+                    name.clone(),
+                    token.map(|token| token.to_string()).unwrap_or_default(),
+                ]);
             }
             output::print(&format!("EID {eid}\n\n{}", table.to_text()))
         }
@@ -174,7 +199,12 @@ fn poll(args: &RunArgs, format: Format) -> anyhow::Result<Ending> {
         config.notification_route = NotificationRoute::ThroughEim;
     }
     let network = HttpsNetwork::new(roots, args.resolve.clone());
-    let mut device = device(&args.card.euicc, config, network, args.no_connectivity.clone())?;
+    let mut device = device(
+        &args.card.euicc,
+        config,
+        network,
+        args.no_connectivity.clone(),
+    )?;
     loop {
         let now_ms = u64::try_from(SystemClock.millis()).unwrap_or_default();
         let wake = device.poll(now_ms, &mut SystemEntropy);
@@ -184,7 +214,11 @@ fn poll(args: &RunArgs, format: Format) -> anyhow::Result<Ending> {
             print_event(event, format)?;
         }
         if args.once {
-            return Ok(if has_failed { Ending::Failed } else { Ending::Done });
+            return Ok(if has_failed {
+                Ending::Failed
+            } else {
+                Ending::Done
+            });
         }
         tracing::info!(after_ms = wake.after_ms, reason = ?wake.reason, "waiting");
         thread::sleep(Duration::from_millis(wake.after_ms));
@@ -208,47 +242,76 @@ fn print_event(event: &Event, format: Format) -> anyhow::Result<()> {
     let at = SystemClock.timestamp();
     match format {
         Format::Table => output::print(&format!("{at:.0}  {}\n", output::printable(&text))),
-        Format::Json => {
-            output::print(&format!("{}\n", json!({ "at": at.to_string(), "event": text, "failed": is_failure(event) })))
-        }
+        Format::Json => output::print(&format!(
+            "{}\n",
+            json!({ "at": at.to_string(), "event": text, "failed": is_failure(event) })
+        )),
     }
 }
 
 /// An event in words.
 fn describe(event: &Event) -> String {
     match event {
-        Event::PackageLoaded { eim_id, sequence_number: Some(number) } => {
+        Event::PackageLoaded {
+            eim_id,
+            sequence_number: Some(number),
+        } => {
             format!("package of {eim_id} loaded; the eUICC's result has number {number}")
         }
-        Event::PackageLoaded { eim_id, sequence_number: None } => {
+        Event::PackageLoaded {
+            eim_id,
+            sequence_number: None,
+        } => {
             format!("package of {eim_id} loaded; the eUICC refused it")
         }
         Event::ResultDelivered { eim_id } => format!("result delivered to {eim_id}"),
         Event::ResultKept { eim_id } => format!("result not taken by {eim_id}; kept"),
         Event::PackageUnusable { eim_id } => format!("package of {eim_id} cannot be used"),
-        Event::Removed { sequence_number } => format!("number {sequence_number} removed from the eUICC's list"),
+        Event::Removed { sequence_number } => {
+            format!("number {sequence_number} removed from the eUICC's list")
+        }
         Event::AcknowledgementRefused { sequence_number } => {
             format!("acknowledgement of another eIM's result {sequence_number} refused")
         }
-        Event::NotificationDelivered { sequence_number, through_eim } => {
-            format!("notification {sequence_number} delivered{}", if *through_eim { " through the eIM" } else { "" })
+        Event::NotificationDelivered {
+            sequence_number,
+            through_eim,
+        } => {
+            format!(
+                "notification {sequence_number} delivered{}",
+                if *through_eim { " through the eIM" } else { "" }
+            )
         }
         Event::DownloadStarted { indirect } => {
-            format!("download begun{}", if *indirect { " through the eIM" } else { "" })
+            format!(
+                "download begun{}",
+                if *indirect { " through the eIM" } else { "" }
+            )
         }
         Event::DownloadEnded { installed, iccid } => {
             let iccid = iccid.map(|iccid| iccid.to_string()).unwrap_or_default();
-            format!("download ended: {} {iccid}", if *installed { "installed" } else { "NOT installed" })
+            format!(
+                "download ended: {} {iccid}",
+                if *installed {
+                    "installed"
+                } else {
+                    "NOT installed"
+                }
+            )
         }
         Event::DownloadFailed { reason } => format!("download failed: {reason}"),
         Event::DownloadPostponed { reason } => format!("download postponed: {reason}"),
         Event::EnabledImmediately => "the new profile was enabled at once".to_owned(),
         Event::CardReset => "card reset".to_owned(),
-        Event::RolledBack { eim_id } => format!("ROLLED BACK what {eim_id} had enabled: it had no connectivity"),
+        Event::RolledBack { eim_id } => {
+            format!("ROLLED BACK what {eim_id} had enabled: it had no connectivity")
+        }
         Event::RollbackRefused => "the eUICC refused the rollback".to_owned(),
         Event::FallbackExecuted => "fallback profile enabled".to_owned(),
         Event::ReturnedFromFallback => "returned from the fallback profile".to_owned(),
-        Event::StateChangeReported { eim_id, cause } => format!("state change ({cause}) reported to {eim_id}"),
+        Event::StateChangeReported { eim_id, cause } => {
+            format!("state change ({cause}) reported to {eim_id}")
+        }
         Event::ServerFailed { server, reason } => format!("{server} failed: {reason}"),
         other => format!("{other:?}"),
     }

@@ -77,16 +77,31 @@ read-device-data (items); download (source, route, confirmation_code)."#;
 
 pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
     match args.command {
-        Command::List { eid, data, before, limit } => {
+        Command::List {
+            eid,
+            data,
+            before,
+            limit,
+        } => {
             let before = before.map(|id| format!("&before={id}")).unwrap_or_default();
-            let operations = data.server()?.get(&format!("/v1/devices/{eid}/operations?limit={limit}{before}"))?;
+            let operations = data.server()?.get(&format!(
+                "/v1/devices/{eid}/operations?limit={limit}{before}"
+            ))?;
             print_list(&operations, format)?;
         }
         Command::Show { id, data } => {
-            print_one(&data.server()?.get(&format!("/v1/operations/{id}"))?, format)?;
+            print_one(
+                &data.server()?.get(&format!("/v1/operations/{id}"))?,
+                format,
+            )?;
         }
         Command::Cancel { id, data } => {
-            print_one(&data.server()?.post(&format!("/v1/operations/{id}/cancel"), &json!({}))?, format)?;
+            print_one(
+                &data
+                    .server()?
+                    .post(&format!("/v1/operations/{id}/cancel"), &json!({}))?,
+                format,
+            )?;
         }
         Command::Propose { eid, file, change } => {
             return change.propose(eid, &read_commands(&file)?, format);
@@ -97,11 +112,16 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
 
 fn read_commands(file: &Path) -> anyhow::Result<Vec<Order>> {
     let json = match file == Path::new("-") {
-        true => std::io::read_to_string(std::io::stdin()).context("the standard input cannot be read")?,
-        false => std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?,
+        true => std::io::read_to_string(std::io::stdin())
+            .context("the standard input cannot be read")?,
+        false => std::fs::read_to_string(file)
+            .with_context(|| format!("{} cannot be read", file.display()))?,
     };
     serde_json::from_str(&json).with_context(|| {
-        format!("{} is not a JSON list of commands; see `palisade operation propose --help`", file.display())
+        format!(
+            "{} is not a JSON list of commands; see `palisade operation propose --help`",
+            file.display()
+        )
     })
 }
 
@@ -112,25 +132,43 @@ fn print_one(operation: &Value, format: Format) -> anyhow::Result<()> {
     }
 }
 
+/// What came of an operation, with the first thing that failed.
+fn outcome_text(operation: &Value) -> String {
+    let Some(outcome) = operation.get("outcome") else {
+        return String::new();
+    };
+    let summary = text(outcome, "summary");
+    match list(outcome, "results").find(|result| result.get("ok") == Some(&Value::Bool(false))) {
+        Some(failed) => format!("{summary}: {}", text(failed, "detail")),
+        None => summary.to_owned(),
+    }
+}
+
 fn print_list(operations: &Value, format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
         return output::print_json(operations);
     }
     let mut table = Table::new(&["operation", "state", "queued", "commands", "outcome"]);
     for operation in list(operations, "operations") {
-        let outcome = operation.pointer("/outcome/summary").and_then(Value::as_str).unwrap_or_default();
+        let outcome = outcome_text(operation);
         table.row([
             text(operation, "id"),
             text(operation, "state"),
             &time(operation, "created_at"),
             &commands_text(operation),
-            outcome,
+            &outcome,
         ]);
     }
-    let mut out = if table.is_empty() { "no operations\n".to_owned() } else { table.to_text() };
+    let mut out = if table.is_empty() {
+        "no operations\n".to_owned()
+    } else {
+        table.to_text()
+    };
     let next = text(operations, "next");
     if !next.is_empty() {
-        out.push_str(&format!("\nthere may be more; go on with --before {next}\n"));
+        out.push_str(&format!(
+            "\nthere may be more; go on with --before {next}\n"
+        ));
     }
     output::print(&out)
 }

@@ -34,7 +34,9 @@ enum Command {
     /// Show what a certificate or CRL says.
     ///
     /// Showing is not verifying: anybody can write anything into a certificate.
-    #[command(after_help = "Examples:\n  palisade pki show pki/eum.der\n  palisade pki show pki/ci.crl --output json")]
+    #[command(
+        after_help = "Examples:\n  palisade pki show pki/eum.der\n  palisade pki show pki/ci.crl --output json"
+    )]
     Show {
         /// A certificate (DER or PEM) or a CRL (DER).
         file: PathBuf,
@@ -169,14 +171,26 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
 
 fn new(args: &NewArgs, format: Format) -> anyhow::Result<()> {
     config::check_eim_id(&args.eim_id).map_err(|error| usage(format!("{error:#}")))?;
-    for host in args.eim_fqdn.iter().chain(&args.smdp_fqdn).chain(&args.smds_fqdn) {
+    for host in args
+        .eim_fqdn
+        .iter()
+        .chain(&args.smdp_fqdn)
+        .chain(&args.smds_fqdn)
+    {
         if host.contains(':') || config::check_host(host).is_err() {
-            return Err(usage(format!("{host:?} is not a host name or address without a port")));
+            return Err(usage(format!(
+                "{host:?} is not a host name or address without a port"
+            )));
         }
     }
     let digits = args.eid_prefix.as_str();
-    if !(8..=29).contains(&digits.len()) || !digits.starts_with("89") || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(usage(format!("{digits:?} cannot begin an EID; use 8 to 29 digits that begin with 89")));
+    if !(8..=29).contains(&digits.len())
+        || !digits.starts_with("89")
+        || !digits.bytes().all(|b| b.is_ascii_digit())
+    {
+        return Err(usage(format!(
+            "{digits:?} cannot begin an EID; use 8 to 29 digits that begin with 89"
+        )));
     }
     let mut entropy = SystemEntropy;
     let mut eids = args.eid.clone();
@@ -207,7 +221,8 @@ fn new(args: &NewArgs, format: Format) -> anyhow::Result<()> {
             args.directory.display()
         );
     }
-    pki.write_to(&args.directory).context("the PKI could not be written")?;
+    pki.write_to(&args.directory)
+        .context("the PKI could not be written")?;
     for eid in &eids {
         let credential = pki.issue_euicc(&mut entropy, &eid.to_string())?;
         credential
@@ -230,8 +245,17 @@ fn random_eid(prefix: &str, entropy: &mut SystemEntropy) -> anyhow::Result<Eid> 
     Eid::with_check_digits(&digits).context("no EID can be made with this prefix")
 }
 
-fn print_written(directory: &Path, pki: &TestPki, eids: &[Eid], format: Format) -> anyhow::Result<()> {
-    let mut names: Vec<String> = pki.items()?.iter().map(|item| item.name.to_owned()).collect();
+fn print_written(
+    directory: &Path,
+    pki: &TestPki,
+    eids: &[Eid],
+    format: Format,
+) -> anyhow::Result<()> {
+    let mut names: Vec<String> = pki
+        .items()?
+        .iter()
+        .map(|item| item.name.to_owned())
+        .collect();
     names.extend(eids.iter().map(|eid| euicc_name(*eid)));
     let mut table = Table::new(&["certificate", "key", "for", "subject", "valid until"]);
     let mut listed = Vec::new();
@@ -256,7 +280,16 @@ fn print_written(directory: &Path, pki: &TestPki, eids: &[Eid], format: Format) 
             "files": listed,
         })),
         Format::Table => {
-            table.row(["ci.crl", "", "revocation list", "", &pki.crl.next_update().map(|time| time.to_string()).unwrap_or_default()]);
+            table.row([
+                "ci.crl",
+                "",
+                "revocation list",
+                "",
+                &pki.crl
+                    .next_update()
+                    .map(|time| time.to_string())
+                    .unwrap_or_default(),
+            ]);
             let mut text = format!("Written to {}:\n\n{}", directory.display(), table.to_text());
             for eid in eids {
                 text.push_str(&format!("\nEID {eid}"));
@@ -280,7 +313,10 @@ fn role_of(name: &str, certificate: &Certificate) -> String {
 fn show(path: &Path, format: Format) -> anyhow::Result<()> {
     let octets = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
     if octets.windows(11).any(|window| window == b"PRIVATE KEY") {
-        bail!("{} holds a private key, which is not shown; show the certificate beside it", path.display());
+        bail!(
+            "{} holds a private key, which is not shown; show the certificate beside it",
+            path.display()
+        );
     }
     let certificate = match trust::parse_certificate(&octets) {
         Ok(certificate) => certificate,
@@ -338,19 +374,40 @@ fn key_usages(certificate: &Certificate) -> Vec<&'static str> {
 }
 
 fn constraint(constraint: &EumConstraint) -> String {
-    let organisation = constraint.organisation.as_deref().map(|name| format!("organisation {name:?}"));
-    let prefix = constraint.eid_prefix.as_deref().map(|digits| format!("EIDs that begin with {digits}"));
-    [prefix, organisation].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    let organisation = constraint
+        .organisation
+        .as_deref()
+        .map(|name| format!("organisation {name:?}"));
+    let prefix = constraint
+        .eid_prefix
+        .as_deref()
+        .map(|digits| format!("EIDs that begin with {digits}"));
+    [prefix, organisation]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn constraints(certificate: &Certificate) -> Vec<String> {
-    let from_names = certificate.name_constraints().map(|extension| extension.value.as_slice());
+    let from_names = certificate
+        .name_constraints()
+        .map(|extension| extension.value.as_slice());
     let from_names = from_names.unwrap_or_default().iter().map(constraint);
-    from_names.chain(certificate.permitted_eins().iter().map(|ein| format!("EIDs that begin with {ein}"))).collect()
+    from_names
+        .chain(
+            certificate
+                .permitted_eins()
+                .iter()
+                .map(|ein| format!("EIDs that begin with {ein}")),
+        )
+        .collect()
 }
 
 fn eid_of(certificate: &Certificate) -> Option<&str> {
-    (certificate.role() == Some(Role::Euicc)).then(|| certificate.subject_serial_number()).flatten()
+    (certificate.role() == Some(Role::Euicc))
+        .then(|| certificate.subject_serial_number())
+        .flatten()
 }
 
 fn key_of(certificate: &Certificate) -> String {
@@ -385,8 +442,15 @@ fn summary(certificate: &Certificate) -> Value {
 
 /// A certificate for people.
 fn fields(certificate: &Certificate) -> Fields {
-    let role = certificate.role().map_or("none that is known".to_owned(), |role| role.to_string());
-    let oids = |oids: &[pki::ObjectIdentifier]| oids.iter().map(|oid| oid.to_string()).collect::<Vec<_>>().join(", ");
+    let role = certificate
+        .role()
+        .map_or("none that is known".to_owned(), |role| role.to_string());
+    let oids = |oids: &[pki::ObjectIdentifier]| {
+        oids.iter()
+            .map(|oid| oid.to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let mut fields = Fields::default();
     fields
         .add("role", role)
@@ -396,24 +460,47 @@ fn fields(certificate: &Certificate) -> Fields {
         .add("valid from", certificate.not_before().to_string())
         .add("valid until", certificate.not_after().to_string())
         .add("key", key_of(certificate))
-        .add("subject key id", certificate.subject_key_identifier().map(hexadecimal).unwrap_or_default())
-        .add("authority key id", certificate.authority_key_identifier().map(hexadecimal).unwrap_or_default())
+        .add(
+            "subject key id",
+            certificate
+                .subject_key_identifier()
+                .map(hexadecimal)
+                .unwrap_or_default(),
+        )
+        .add(
+            "authority key id",
+            certificate
+                .authority_key_identifier()
+                .map(hexadecimal)
+                .unwrap_or_default(),
+        )
         .add("EID", eid_of(certificate).unwrap_or_default())
-        .add("OID", certificate.registered_id().map(|oid| oid.to_string()).unwrap_or_default())
+        .add(
+            "OID",
+            certificate
+                .registered_id()
+                .map(|oid| oid.to_string())
+                .unwrap_or_default(),
+        )
         .add("host names", certificate.dns_names().join(", "))
         .add("policies", oids(certificate.policies()))
         .add("key usage", key_usages(certificate).join(", "))
         .add("CA", if certificate.is_ca() { "yes" } else { "" })
         .add("permits", constraints(certificate).join("; "))
         .add("CRL at", certificate.crl_distribution_points().join(", "))
-        .add("refused for critical extensions", oids(certificate.unknown_critical_extensions()));
+        .add(
+            "refused for critical extensions",
+            oids(certificate.unknown_critical_extensions()),
+        );
     fields
 }
 
 fn verify(args: &VerifyArgs, format: Format) -> anyhow::Result<Ending> {
     let anchors = trust::read_anchors(&args.trust)?;
     let certificate = trust::read_certificate(&args.certificate)?;
-    let now = args.at.map_or(SystemClock.unix_time(), |at| UnixTime(at.as_second()));
+    let now = args
+        .at
+        .map_or(SystemClock.unix_time(), |at| UnixTime(at.as_second()));
     let role = match args.role {
         Some(role) => role.role(),
         None => certificate.role().ok_or_else(|| {
@@ -430,7 +517,12 @@ fn verify(args: &VerifyArgs, format: Format) -> anyhow::Result<Ending> {
             })?;
             let eum = trust::read_certificate(eum)?;
             let verified = anchors.verify_euicc_chain(&certificate, &eum, Some(now), policy);
-            (verified.as_ref().map(|_| ()).map_err(Clone::clone), verified.ok().map(|euicc| format!("EID {}", euicc.eid_digits)))
+            (
+                verified.as_ref().map(|_| ()).map_err(Clone::clone),
+                verified
+                    .ok()
+                    .map(|euicc| format!("EID {}", euicc.eid_digits)),
+            )
         }
         Role::CertificateIssuer | Role::Eum => {
             return Err(usage(format!(
@@ -439,7 +531,10 @@ fn verify(args: &VerifyArgs, format: Format) -> anyhow::Result<Ending> {
         }
         role => {
             let verified = anchors.verify_server(&certificate, role, Some(now));
-            (verified.as_ref().map(|_| ()).map_err(Clone::clone), verified.ok().and_then(|server| server.common_name))
+            (
+                verified.as_ref().map(|_| ()).map_err(Clone::clone),
+                verified.ok().and_then(|server| server.common_name),
+            )
         }
     };
     let error = verified.err();
@@ -459,5 +554,9 @@ fn verify(args: &VerifyArgs, format: Format) -> anyhow::Result<Ending> {
             output::print(&what)?;
         }
     }
-    Ok(if error.is_none() { Ending::Done } else { Ending::Failed })
+    Ok(if error.is_none() {
+        Ending::Done
+    } else {
+        Ending::Failed
+    })
 }

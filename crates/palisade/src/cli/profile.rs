@@ -26,7 +26,9 @@ Examples:
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// List the profiles of a device, as its eUICC last said.
-    #[command(after_help = "Examples:\n  palisade profile list <EID>\n  palisade profile list <EID> --refresh --wait")]
+    #[command(
+        after_help = "Examples:\n  palisade profile list <EID>\n  palisade profile list <EID> --refresh --wait"
+    )]
     List {
         /// The device.
         eid: Eid,
@@ -62,7 +64,9 @@ enum Command {
     Rat(NoProfile),
     ImmediateEnable(ImmediateEnableArgs),
     /// Set the default SM-DP+ address of the eUICC.
-    #[command(after_help = "Examples:\n  palisade profile set-default-smdp <EID> smdp.example.com\n  palisade profile set-default-smdp <EID> ''   # removes it")]
+    #[command(
+        after_help = "Examples:\n  palisade profile set-default-smdp <EID> smdp.example.com\n  palisade profile set-default-smdp <EID> ''   # removes it"
+    )]
     SetDefaultSmdp {
         /// The device.
         eid: Eid,
@@ -152,20 +156,37 @@ struct ImmediateEnableArgs {
 
 pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
     match args.command {
-        Command::List { eid, refresh: true, change } => change.propose(eid, &[Order::ListProfiles], format),
-        Command::List { eid, refresh: false, change } => {
-            let profiles = change.data.server()?.get(&format!("/v1/devices/{eid}/profiles"))?;
+        Command::List {
+            eid,
+            refresh: true,
+            change,
+        } => change.propose(eid, &[Order::ListProfiles], format),
+        Command::List {
+            eid,
+            refresh: false,
+            change,
+        } => {
+            let profiles = change
+                .data
+                .server()?
+                .get(&format!("/v1/devices/{eid}/profiles"))?;
             print_list(&profiles, format)?;
             Ok(Ending::Done)
         }
         Command::Download(args) => download(&args, format),
-        Command::Enable { eid, iccid, rollback, change } => {
-            change.propose(eid, &[Order::Enable { iccid, rollback }], format)
-        }
+        Command::Enable {
+            eid,
+            iccid,
+            rollback,
+            change,
+        } => change.propose(eid, &[Order::Enable { iccid, rollback }], format),
         Command::Disable(one) => one.propose(format, |iccid| Order::Disable { iccid }),
         Command::Delete(one) => one.propose(format, |iccid| Order::Delete { iccid }),
         Command::SetFallback(one) => one.propose(format, |iccid| Order::SetFallback { iccid }),
-        Command::UnsetFallback(none) => none.change.propose(none.eid, &[Order::UnsetFallback], format),
+        Command::UnsetFallback(none) => {
+            none.change
+                .propose(none.eid, &[Order::UnsetFallback], format)
+        }
         Command::Rat(none) => none.change.propose(none.eid, &[Order::GetRat], format),
         Command::ImmediateEnable(args) => {
             let order = Order::ConfigureImmediateEnable {
@@ -175,7 +196,11 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
             };
             args.change.propose(args.eid, &[order], format)
         }
-        Command::SetDefaultSmdp { eid, address, change } => {
+        Command::SetDefaultSmdp {
+            eid,
+            address,
+            change,
+        } => {
             if !address.is_empty() && crate::config::check_host(&address).is_err() {
                 return Err(super::usage(format!("{address:?} is not a host name")));
             }
@@ -185,33 +210,57 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
 }
 
 impl OneProfile {
-    fn propose(&self, format: Format, order: impl FnOnce(Iccid) -> Order) -> anyhow::Result<Ending> {
+    fn propose(
+        &self,
+        format: Format,
+        order: impl FnOnce(Iccid) -> Order,
+    ) -> anyhow::Result<Ending> {
         self.change.propose(self.eid, &[order(self.iccid)], format)
     }
 }
 
 fn download(args: &DownloadArgs, format: Format) -> anyhow::Result<Ending> {
     let source = match (&args.activation_code, &args.smds) {
-        (Some(code), _) => DownloadSource::ActivationCode(argument_or_stdin(code, "activation code")?),
-        (None, Some(address)) => DownloadSource::Smds((!address.is_empty()).then(|| address.clone())),
+        (Some(code), _) => {
+            DownloadSource::ActivationCode(argument_or_stdin(code, "activation code")?)
+        }
+        (None, Some(address)) => {
+            DownloadSource::Smds((!address.is_empty()).then(|| address.clone()))
+        }
         (None, None) => DownloadSource::DefaultSmdp,
     };
     let confirmation_code = args.confirmation_code.as_deref();
     let order = Order::Download {
         source,
-        route: if args.indirect { Route::Indirect } else { Route::Direct },
-        confirmation_code: confirmation_code.map(|code| argument_or_stdin(code, "confirmation code")).transpose()?,
+        route: if args.indirect {
+            Route::Indirect
+        } else {
+            Route::Direct
+        },
+        confirmation_code: confirmation_code
+            .map(|code| argument_or_stdin(code, "confirmation code"))
+            .transpose()?,
     };
     args.change.propose(args.eid, &[order], format)
 }
 
 /// The `profiles` of an answer.
 pub(crate) fn table(answer: &Value) -> Table {
-    let mut table = Table::new(&["iccid", "state", "class", "provider", "name", "fallback", "rules", "as of"]);
+    let mut table = Table::new(&[
+        "iccid", "state", "class", "provider", "name", "fallback", "rules", "as of",
+    ]);
     for profile in list(answer, "profiles") {
-        let state = if yes(profile, "enabled").is_empty() { "disabled" } else { "enabled" };
+        let state = if yes(profile, "enabled").is_empty() {
+            "disabled"
+        } else {
+            "enabled"
+        };
         let nickname = text(profile, "nickname");
-        let name = if nickname.is_empty() { text(profile, "name") } else { nickname };
+        let name = if nickname.is_empty() {
+            text(profile, "name")
+        } else {
+            nickname
+        };
         table.row([
             text(profile, "iccid"),
             state,

@@ -109,7 +109,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Ending> {
                         .and_then(|tls| server.tls().replace(tls).context(serve::TLS_KEY_CONTEXT));
                     match replaced {
                         Ok(()) => tracing::info!("the certificate of ESipa was read again"),
-                        Err(error) => tracing::error!("the certificate of ESipa stays the old one: {error:#}"),
+                        Err(error) => {
+                            tracing::error!("the certificate of ESipa stays the old one: {error:#}")
+                        }
                     }
                 }
                 Signal::Stop => break,

@@ -17,7 +17,12 @@ use crate::output::{self, Fields, Format, Table, time_of};
 #[derive(Debug, clap::Args)]
 pub(crate) struct DataFolder {
     /// Data folder of the eIM.
-    #[arg(long = "data", value_name = "FOLDER", env = "PALISADE_DATA", default_value = "palisade-data")]
+    #[arg(
+        long = "data",
+        value_name = "FOLDER",
+        env = "PALISADE_DATA",
+        default_value = "palisade-data"
+    )]
     path: PathBuf,
 }
 
@@ -61,7 +66,12 @@ pub(crate) struct ChangeArgs {
 
 impl ChangeArgs {
     /// Proposes an operation and, with --wait, follows it.
-    pub(crate) fn propose(&self, eid: Eid, commands: &[Command], format: Format) -> anyhow::Result<Ending> {
+    pub(crate) fn propose(
+        &self,
+        eid: Eid,
+        commands: &[Command],
+        format: Format,
+    ) -> anyhow::Result<Ending> {
         let server = self.data.server()?;
         let body = serde_json::json!({ "commands": commands, "lifetime_s": self.lifetime });
         let mut operation = server.post(&format!("/v1/devices/{eid}/operations"), &body)?;
@@ -78,7 +88,11 @@ impl ChangeArgs {
             ))?,
         }
         let has_failed = self.wait && text(&operation, "state") != "done";
-        Ok(if has_failed { Ending::Failed } else { Ending::Done })
+        Ok(if has_failed {
+            Ending::Failed
+        } else {
+            Ending::Done
+        })
     }
 
     fn follow(&self, server: &Client, mut operation: Value) -> anyhow::Result<Value> {
@@ -89,7 +103,10 @@ impl ChangeArgs {
         loop {
             let state = text(&operation, "state");
             if state != shown {
-                output::note(&format!("{:>6.1} s  {state}", begun.elapsed().as_secs_f64()));
+                output::note(&format!(
+                    "{:>6.1} s  {state}",
+                    begun.elapsed().as_secs_f64()
+                ));
                 shown = state.to_owned();
             }
             if !matches!(state, "queued" | "in-flight") {
@@ -118,7 +135,13 @@ pub(crate) fn operation_text(operation: &Value) -> String {
         .add("operation", text(operation, "id"))
         .add("device", text(operation, "eid"))
         .add("state", text(operation, "state"))
-        .add("outcome", operation.pointer("/outcome/summary").and_then(Value::as_str).unwrap_or_default())
+        .add(
+            "outcome",
+            operation
+                .pointer("/outcome/summary")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+        )
         .add("commands", commands_text(operation))
         .add("by", text(operation, "actor"))
         .add("queued", time(operation, "created_at"))
@@ -130,7 +153,11 @@ pub(crate) fn operation_text(operation: &Value) -> String {
     let mut out = fields.to_text();
     let mut results = Table::new(&["result", "ok", "detail"]);
     for result in list(operation.get("outcome").unwrap_or(&Value::Null), "results") {
-        let ok = if result.get("ok") == Some(&Value::Bool(true)) { "yes" } else { "NO" };
+        let ok = if result.get("ok") == Some(&Value::Bool(true)) {
+            "yes"
+        } else {
+            "NO"
+        };
         results.row([text(result, "name"), ok, text(result, "detail")]);
     }
     if !results.is_empty() {
@@ -173,17 +200,30 @@ pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 
 /// A number member as text; empty if absent.
 pub(crate) fn number(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_i64).map(|number| number.to_string()).unwrap_or_default()
+    value
+        .get(name)
+        .and_then(Value::as_i64)
+        .map(|number| number.to_string())
+        .unwrap_or_default()
 }
 
 /// A number member as text; empty if absent or 0.
 fn nonzero(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_i64).filter(|number| *number != 0).map(|number| number.to_string()).unwrap_or_default()
+    value
+        .get(name)
+        .and_then(Value::as_i64)
+        .filter(|number| *number != 0)
+        .map(|number| number.to_string())
+        .unwrap_or_default()
 }
 
 /// A member that is a time in milliseconds; empty if absent.
 pub(crate) fn time(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_i64).map(time_of).unwrap_or_default()
+    value
+        .get(name)
+        .and_then(Value::as_i64)
+        .map(time_of)
+        .unwrap_or_default()
 }
 
 /// `yes` when a member is true.
@@ -196,7 +236,11 @@ pub(crate) fn yes(value: &Value, name: &str) -> &'static str {
 
 /// The members of a list; none if absent.
 pub(crate) fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
-    value.get(name).and_then(Value::as_array).into_iter().flatten()
+    value
+        .get(name)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 /// `HOST=ADDRESS:PORT`
@@ -204,7 +248,9 @@ pub(crate) fn parse_resolve(text: &str) -> Result<(String, SocketAddr), String> 
     let (host, address) = text
         .split_once('=')
         .ok_or("write HOST=ADDRESS:PORT, such as smdp.example.com=127.0.0.1:8444")?;
-    let address = address.parse().map_err(|error| format!("{address:?}: {error}"))?;
+    let address = address
+        .parse()
+        .map_err(|error| format!("{address:?}: {error}"))?;
     Ok((host.to_owned(), address))
 }
 
@@ -237,7 +283,12 @@ mod tests {
             { "command": "add-eim", "configuration": "3000" },
         ] });
         let words = commands_text(&operation);
-        for word in ["enable 89000123456789012341 rollback", "activation-code 1$a$(hidden)", "direct", "device-info"] {
+        for word in [
+            "enable 89000123456789012341 rollback",
+            "activation-code 1$a$(hidden)",
+            "direct",
+            "device-info",
+        ] {
             assert!(words.contains(word), "{words}");
         }
         assert!(words.ends_with("add-eim"), "{words}");

@@ -12,10 +12,10 @@ use super::serve::Signals;
 use super::shared::{argument_or_stdin, list, number, text};
 use crate::config::File;
 use crate::control::{Client, NotRunning};
+use crate::lab;
 use crate::lab::admin::{self, Import, Order, Request};
 use crate::logging::{self, LogFormat};
 use crate::output::{self, Fields, Format, Table};
-use crate::lab;
 
 /// Run an SM-DP+ for tests and labs: keep profiles, take orders, deliver to eUICCs.
 #[derive(Debug, clap::Args)]
@@ -82,7 +82,12 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct LabArgs {
     /// Data folder of the SM-DP+; made if it is missing. A palisade.toml in it is read.
-    #[arg(long, value_name = "FOLDER", env = "PALISADE_SMDP_DATA", default_value = "smdp-data")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "PALISADE_SMDP_DATA",
+        default_value = "smdp-data"
+    )]
     data: PathBuf,
     /// Folder that `palisade pki new` made.
     #[arg(long, value_name = "FOLDER", env = "PALISADE_PKI")]
@@ -94,7 +99,9 @@ struct LabArgs {
 
 /// Listen on ES9+ (and ES2+) until SIGINT or SIGTERM.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  palisade smdp serve --pki pki --listen 127.0.0.1:8444\n  palisade smdp serve --pki pki --es2-listen 127.0.0.1:8445")]
+#[command(
+    after_help = "Examples:\n  palisade smdp serve --pki pki --listen 127.0.0.1:8444\n  palisade smdp serve --pki pki --es2-listen 127.0.0.1:8445"
+)]
 struct ServeArgs {
     #[command(flatten)]
     lab: LabArgs,
@@ -114,7 +121,9 @@ struct ServeArgs {
 
 /// Import an unprotected profile package (UPP) with its metadata.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  palisade smdp import ts48.der --pki pki --name 'TS.48' --class test\n  palisade smdp import profile.der --pki pki --iccid 89000123456789012341 --iccid 89000123456789012358 --fallback-allowed")]
+#[command(
+    after_help = "Examples:\n  palisade smdp import ts48.der --pki pki --name 'TS.48' --class test\n  palisade smdp import profile.der --pki pki --iccid 89000123456789012341 --iccid 89000123456789012358 --fallback-allowed"
+)]
 struct ImportArgs {
     /// The package: DER profile elements, or their hexadecimal.
     file: PathBuf,
@@ -165,7 +174,9 @@ enum Class {
 
 /// Order, confirm and release a download, and print its activation code.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  palisade smdp order --iccid 89000123456789012341\n  palisade smdp order --profile-type lab --eid <EID> --confirmation-code 1234\n  palisade smdp order --iccid <ICCID> --eid <EID> --matching-id ''   # for the default SM-DP+ of this eUICC")]
+#[command(
+    after_help = "Examples:\n  palisade smdp order --iccid 89000123456789012341\n  palisade smdp order --profile-type lab --eid <EID> --confirmation-code 1234\n  palisade smdp order --iccid <ICCID> --eid <EID> --matching-id ''   # for the default SM-DP+ of this eUICC"
+)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["iccid", "profile_type"]).multiple(true))]
 struct OrderArgs {
     #[command(flatten)]
@@ -193,11 +204,14 @@ impl LabArgs {
         let mut file = File::of_data_folder(&self.data)?;
         if let Some(pki) = &self.pki {
             // Paths of the command line begin where the command runs.
-            file.smdp.pki = Some(std::path::absolute(pki).context("the current folder is not known")?);
+            file.smdp.pki =
+                Some(std::path::absolute(pki).context("the current folder is not known")?);
         }
         if let Some(fqdn) = &self.fqdn {
             if fqdn.contains(':') || crate::config::check_host(fqdn).is_err() {
-                return Err(super::usage(format!("--fqdn {fqdn:?} is not a host name without a port")));
+                return Err(super::usage(format!(
+                    "--fqdn {fqdn:?} is not a host name without a port"
+                )));
             }
             file.smdp.fqdn = Some(fqdn.clone());
         }
@@ -224,14 +238,27 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
         Command::Import(args) => import(&args, format)?,
         Command::Order(args) => order(&args, format)?,
         Command::Cancel { iccid, lab } => {
-            print_profile(&lab.execute(Request::Cancel { iccid: iccid.to_string() })?, format)?;
+            print_profile(
+                &lab.execute(Request::Cancel {
+                    iccid: iccid.to_string(),
+                })?,
+                format,
+            )?;
         }
         Command::List { lab, after, limit } => {
-            let request = Request::List { after: after.map(|iccid| iccid.to_string()), limit };
+            let request = Request::List {
+                after: after.map(|iccid| iccid.to_string()),
+                limit,
+            };
             print_list(&lab.execute(request)?, format)?;
         }
         Command::Show { iccid, lab } => {
-            print_profile(&lab.execute(Request::Show { iccid: iccid.to_string() })?, format)?;
+            print_profile(
+                &lab.execute(Request::Show {
+                    iccid: iccid.to_string(),
+                })?,
+                format,
+            )?;
         }
         Command::Status { lab } => print_status(&lab.execute(Request::Status)?, format)?,
     }
@@ -264,7 +291,8 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
 }
 
 fn import(args: &ImportArgs, format: Format) -> anyhow::Result<()> {
-    let octets = fs::read(&args.file).with_context(|| format!("{} cannot be read", args.file.display()))?;
+    let octets =
+        fs::read(&args.file).with_context(|| format!("{} cannot be read", args.file.display()))?;
     let request = Import {
         package: hex::encode(rsp::dump::parse_input(&octets)?),
         profile_type: args.profile_type.clone(),
@@ -301,7 +329,9 @@ fn order(args: &OrderArgs, format: Format) -> anyhow::Result<()> {
         profile_type: args.profile_type.clone(),
         eid: args.eid.map(|eid| eid.to_string()),
         matching_id: args.matching_id.clone(),
-        confirmation_code: code.map(|code| argument_or_stdin(code, "confirmation code")).transpose()?,
+        confirmation_code: code
+            .map(|code| argument_or_stdin(code, "confirmation code"))
+            .transpose()?,
     }))?;
     match format {
         Format::Json => output::print_json(&ordered),
@@ -313,7 +343,9 @@ fn print_list(profiles: &Value, format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
         return output::print_json(profiles);
     }
-    let mut table = Table::new(&["iccid", "state", "type", "provider", "name", "eid", "attempts"]);
+    let mut table = Table::new(&[
+        "iccid", "state", "type", "provider", "name", "eid", "attempts",
+    ]);
     for profile in list(profiles, "profiles") {
         table.row([
             text(profile, "iccid"),
@@ -336,7 +368,15 @@ fn print_profile(profile: &Value, format: Format) -> anyhow::Result<()> {
         return output::print_json(profile);
     }
     let mut fields = Fields::default();
-    for name in ["iccid", "state", "profile_type", "provider", "name", "operator", "eid"] {
+    for name in [
+        "iccid",
+        "state",
+        "profile_type",
+        "provider",
+        "name",
+        "operator",
+        "eid",
+    ] {
         fields.add(name, text(profile, name));
     }
     fields.add("attempts", number(profile, "attempts"));
@@ -357,4 +397,3 @@ fn print_status(status: &Value, format: Format) -> anyhow::Result<()> {
     }
     output::print(&fields.to_text())
 }
-

@@ -194,7 +194,10 @@ impl Default for LimitsSection {
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::default() }
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::default(),
+        }
     }
 }
 
@@ -235,7 +238,10 @@ impl File {
     pub(crate) fn of_data_folder(data: &Path) -> anyhow::Result<Self> {
         let path = data.join(FILE_NAME);
         match path.try_exists() {
-            Ok(false) => Ok(Self { folder: data.to_owned(), ..Self::default() }),
+            Ok(false) => Ok(Self {
+                folder: data.to_owned(),
+                ..Self::default()
+            }),
             _ => Self::load(&path),
         }
     }
@@ -258,20 +264,35 @@ impl File {
                 check_host(fqdn).with_context(|| format!("{name} = {fqdn:?}"))?;
             }
         }
-        if self.smdp.fqdn.as_deref().is_some_and(|fqdn| fqdn.contains(':')) {
-            bail!("smdp.fqdn has a port; activation codes name no port, so devices use 443 or are told another with --resolve");
+        if self
+            .smdp
+            .fqdn
+            .as_deref()
+            .is_some_and(|fqdn| fqdn.contains(':'))
+        {
+            bail!(
+                "smdp.fqdn has a port; activation codes name no port, so devices use 443 or are told another with --resolve"
+            );
         }
-        for (name, key) in [("eim.signing_key", &eim.signing_key), ("eim.tls_key", &eim.tls_key)] {
+        for (name, key) in [
+            ("eim.signing_key", &eim.signing_key),
+            ("eim.tls_key", &eim.tls_key),
+        ] {
             pki::KeyName::new(key).with_context(|| name.to_owned())?;
         }
         if eim.tls_trust == TlsTrust::Ca && eim.tls_ca.is_none() {
-            bail!("eim.tls_trust = \"ca\" needs eim.tls_ca, the certificate that devices are to trust");
+            bail!(
+                "eim.tls_trust = \"ca\" needs eim.tls_ca, the certificate that devices are to trust"
+            );
         }
         let limits = &self.limits;
         let positive = [
             ("eim.queue_per_device_max", eim.queue_per_device_max),
             ("limits.connections_max", limits.connections_max),
-            ("limits.connections_per_peer_max", limits.connections_per_peer_max),
+            (
+                "limits.connections_per_peer_max",
+                limits.connections_per_peer_max,
+            ),
             ("limits.requests_max", limits.requests_max),
         ];
         for (name, value) in positive {
@@ -318,7 +339,9 @@ impl File {
                 "a power cut can lose counters and records that were acknowledged",
             ),
         ];
-        all.into_iter().filter_map(|(is_set, name, means)| is_set.then_some((name, means))).collect()
+        all.into_iter()
+            .filter_map(|(is_set, name, means)| is_set.then_some((name, means)))
+            .collect()
     }
 }
 
@@ -344,7 +367,9 @@ pub(crate) const FILE_NAME: &str = "palisade.toml";
 pub(crate) fn check_eim_id(id: &str) -> anyhow::Result<rsp::sgp32::EimId> {
     match id.parse() {
         Ok(id) => Ok(id),
-        Err(error) => Err(anyhow::Error::from(error)).with_context(|| format!("{id:?} is not an eimId")),
+        Err(error) => {
+            Err(anyhow::Error::from(error)).with_context(|| format!("{id:?} is not an eimId"))
+        }
     }
 }
 
@@ -355,11 +380,17 @@ pub(crate) fn check_host(host: &str) -> anyhow::Result<()> {
         None => (host, None),
     };
     let is_label = |label: &str| {
-        !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        !label.is_empty()
+            && label.len() <= 63
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     let port_is_good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
     if name.len() > 253 || !name.split('.').all(is_label) || !port_is_good {
-        bail!("not a host name with an optional port, such as eim.example.com or eim.example.com:8443");
+        bail!(
+            "not a host name with an optional port, such as eim.example.com or eim.example.com:8443"
+        );
     }
     Ok(())
 }
@@ -377,8 +408,14 @@ mod tests {
         let example = parse(EXAMPLE).unwrap();
         let defaults = File::default();
         assert_eq!(example.eim.listen, defaults.eim.listen);
-        assert_eq!(example.eim.queue_per_device_max, defaults.eim.queue_per_device_max);
-        assert_eq!(example.limits.connections_max, defaults.limits.connections_max);
+        assert_eq!(
+            example.eim.queue_per_device_max,
+            defaults.eim.queue_per_device_max
+        );
+        assert_eq!(
+            example.limits.connections_max,
+            defaults.limits.connections_max
+        );
         assert!(example.insecure().is_empty());
         // Every line that is commented out must be right too.
         let commented: String = EXAMPLE
@@ -389,7 +426,11 @@ mod tests {
             })
             .collect();
         let all = parse(&commented).unwrap();
-        assert_eq!(all.insecure().len(), 3, "the example shows every insecure setting");
+        assert_eq!(
+            all.insecure().len(),
+            3,
+            "the example shows every insecure setting"
+        );
         assert_eq!(all.eim.resolve.len(), 1);
     }
 
@@ -397,19 +438,37 @@ mod tests {
     fn errors_say_where_and_what() {
         for (text, words) in [
             ("[eim]\nport = 1\n", ["line 2", "unknown field `port`"]),
-            ("[eim]\nlisten = \"nowhere\"\n", ["line 2", "invalid socket address"]),
+            (
+                "[eim]\nlisten = \"nowhere\"\n",
+                ["line 2", "invalid socket address"],
+            ),
             ("[eim]\nid = \"\"\n", ["eimId", "1 to 128"]),
             ("[eim]\nfqdn = \"https://x\"\n", ["eim.fqdn", "host name"]),
             ("[eim]\ntls_trust = \"ca\"\n", ["eim.tls_ca", "trust"]),
-            ("[eim]\nsigning_key = \"Upper\"\n", ["eim.signing_key", "key name"]),
-            ("[smdp]\nfqdn = \"a.example:1\"\n", ["smdp.fqdn", "--resolve"]),
-            ("[limits]\nconnections_max = 0\n", ["limits.connections_max", "at least 1"]),
-            ("[limits]\nbody_octets_max = 10\n", ["limits.body_octets_max", "65536"]),
+            (
+                "[eim]\nsigning_key = \"Upper\"\n",
+                ["eim.signing_key", "key name"],
+            ),
+            (
+                "[smdp]\nfqdn = \"a.example:1\"\n",
+                ["smdp.fqdn", "--resolve"],
+            ),
+            (
+                "[limits]\nconnections_max = 0\n",
+                ["limits.connections_max", "at least 1"],
+            ),
+            (
+                "[limits]\nbody_octets_max = 10\n",
+                ["limits.body_octets_max", "65536"],
+            ),
             ("[log]\nfilter = \"=,=\"\n", ["log.filter", "such as info"]),
         ] {
             let error = format!("{:#}", parse(text).unwrap_err());
             for word in words {
-                assert!(error.contains(word), "{text:?} gave {error:?}, which lacks {word:?}");
+                assert!(
+                    error.contains(word),
+                    "{text:?} gave {error:?}, which lacks {word:?}"
+                );
             }
         }
     }
@@ -418,7 +477,10 @@ mod tests {
     fn paths_begin_at_the_file() {
         let file = parse("[eim]\neuicc_trust = \"/x\"\n").unwrap();
         assert_eq!(file.path(&file.eim.euicc_trust), PathBuf::from("/x"));
-        assert_eq!(file.path(&file.eim.smdp_trust), PathBuf::from("/etc/palisade/trust/smdp"));
+        assert_eq!(
+            file.path(&file.eim.smdp_trust),
+            PathBuf::from("/etc/palisade/trust/smdp")
+        );
     }
 
     #[test]

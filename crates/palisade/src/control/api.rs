@@ -29,7 +29,10 @@ pub(crate) struct RegisterDevice {
 impl RegisterDevice {
     /// Parses what is text on the wire.
     pub(crate) fn to_device(&self) -> Result<eim::NewDevice, String> {
-        let eid: Eid = self.eid.parse().map_err(|error| format!("{:?}: {error}", self.eid))?;
+        let eid: Eid = self
+            .eid
+            .parse()
+            .map_err(|error| format!("{:?}: {error}", self.eid))?;
         let der = |name: &str, text: &Option<String>| {
             let decoded = text.as_deref().map(hex::decode).transpose();
             decoded.map_err(|_| format!("{name} is not hexadecimal"))
@@ -39,7 +42,11 @@ impl RegisterDevice {
         let certificates = match (euicc, eum) {
             (Some(euicc), Some(eum)) => Some((euicc, eum)),
             (None, None) => None,
-            _ => return Err("the eUICC certificate and that of its EUM are given together".to_owned()),
+            _ => {
+                return Err(
+                    "the eUICC certificate and that of its EUM are given together".to_owned(),
+                );
+            }
         };
         Ok(eim::NewDevice {
             label: self.label.clone(),

@@ -50,7 +50,11 @@ impl Client {
             .enable_all()
             .build()
             .context("the runtime cannot be started")?;
-        Ok(Self { socket, start_hint, runtime })
+        Ok(Self {
+            socket,
+            start_hint,
+            runtime,
+        })
     }
 
     /// Reads.
@@ -77,35 +81,58 @@ impl Client {
         let (is_success, body) = self
             .runtime
             .block_on(async { tokio::time::timeout(TIMEOUT, exchange).await })
-            .with_context(|| format!("the server did not answer within {} s", TIMEOUT.as_secs()))??;
+            .with_context(|| {
+                format!("the server did not answer within {} s", TIMEOUT.as_secs())
+            })??;
         if is_success {
             return serde_json::from_slice(&body).context("the server's answer cannot be read");
         }
         match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => Err(problem.into()),
-            Err(_) => bail!("the server's answer cannot be read; use this program and the server in the same version"),
+            Err(_) => bail!(
+                "the server's answer cannot be read; use this program and the server in the same version"
+            ),
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<(bool, Bytes)> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> anyhow::Result<(bool, Bytes)> {
         let stream = match UnixStream::connect(&self.socket).await {
             Ok(stream) => stream,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                ) =>
+            {
                 let folder = self.socket.parent().map(Path::to_owned).unwrap_or_default();
-                return Err(NotRunning { folder, start_hint: self.start_hint.clone() }.into());
+                return Err(NotRunning {
+                    folder,
+                    start_hint: self.start_hint.clone(),
+                }
+                .into());
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 return Err(error).with_context(|| {
-                    format!("{} is another user's; run this command as the user that runs the server", self.socket.display())
+                    format!(
+                        "{} is another user's; run this command as the user that runs the server",
+                        self.socket.display()
+                    )
                 });
             }
             Err(error) => {
-                return Err(error).with_context(|| format!("{} cannot be opened", self.socket.display()));
+                return Err(error)
+                    .with_context(|| format!("{} cannot be opened", self.socket.display()));
             }
         };
         let broken = || "the exchange with the server broke off; look whether it is still running";
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.with_context(broken)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .with_context(broken)?;
         // Ends when the sender is dropped; its errors come to the sender too.
         let driver = tokio::spawn(async move { connection.await.ok() });
         let request = Request::builder()

@@ -38,7 +38,9 @@ const AT_A_TIME: usize = 256;
 pub(crate) async fn import(eim: &Arc<Eim>, actor: &Actor, text: &str) -> Result<Report, Problem> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     if text.lines().nth(LINES_MAX).is_some() {
-        return Err(Problem::invalid(format!("a file has at most {LINES_MAX} lines")));
+        return Err(Problem::invalid(format!(
+            "a file has at most {LINES_MAX} lines"
+        )));
     }
     let mut columns = Columns::default();
     let mut report = Report::default();
@@ -55,7 +57,11 @@ pub(crate) async fn import(eim: &Arc<Eim>, actor: &Actor, text: &str) -> Result<
                 continue;
             }
         };
-        if index == 0 && cells.first().is_some_and(|cell| !cell.starts_with(|c: char| c.is_ascii_digit())) {
+        if index == 0
+            && cells
+                .first()
+                .is_some_and(|cell| !cell.starts_with(|c: char| c.is_ascii_digit()))
+        {
             columns = Columns::named(&cells)?;
             continue;
         }
@@ -114,13 +120,23 @@ struct Columns {
 
 impl Default for Columns {
     fn default() -> Self {
-        Self { eid: 0, label: Some(1), association_token: Some(2), counter: Some(3) }
+        Self {
+            eid: 0,
+            label: Some(1),
+            association_token: Some(2),
+            counter: Some(3),
+        }
     }
 }
 
 impl Columns {
     fn named(heading: &[String]) -> Result<Self, Problem> {
-        let mut columns = Self { eid: usize::MAX, label: None, association_token: None, counter: None };
+        let mut columns = Self {
+            eid: usize::MAX,
+            label: None,
+            association_token: None,
+            counter: None,
+        };
         for (index, name) in heading.iter().enumerate() {
             match name.to_ascii_lowercase().as_str() {
                 "eid" => columns.eid = index,
@@ -141,12 +157,21 @@ impl Columns {
     }
 
     fn device(&self, cells: &[String]) -> Result<NewDevice, String> {
-        let cell = |column: Option<usize>| column.and_then(|column| cells.get(column)).map_or("", String::as_str);
+        let cell = |column: Option<usize>| {
+            column
+                .and_then(|column| cells.get(column))
+                .map_or("", String::as_str)
+        };
         let number = |name: &str, text: &str| match text {
             "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| format!("{name} {text:?} is not a number")),
+            text => text
+                .parse()
+                .map(Some)
+                .map_err(|_| format!("{name} {text:?} is not a number")),
         };
-        let eid = cell(Some(self.eid)).parse().map_err(|error: rsp::ids::InvalidId| error.to_string())?;
+        let eid = cell(Some(self.eid))
+            .parse()
+            .map_err(|error: rsp::ids::InvalidId| error.to_string())?;
         Ok(NewDevice {
             label: cell(self.label).to_owned(),
             association_token: number("association_token", cell(self.association_token))?,
@@ -223,8 +248,13 @@ mod tests {
     fn columns_stand_in_any_order_under_their_names() {
         let heading = ["Label", "EID"].map(str::to_owned);
         let columns = Columns::named(&heading).unwrap();
-        let device = columns.device(&["meter 1".to_owned(), EID.to_owned()]).unwrap();
-        assert_eq!((device.label.as_str(), device.eid.to_string().as_str()), ("meter 1", EID));
+        let device = columns
+            .device(&["meter 1".to_owned(), EID.to_owned()])
+            .unwrap();
+        assert_eq!(
+            (device.label.as_str(), device.eid.to_string().as_str()),
+            ("meter 1", EID)
+        );
         assert_eq!((device.association_token, device.counter), (None, 0));
         assert!(Columns::named(&["eid".to_owned(), "imei".to_owned()]).is_err());
         assert!(Columns::named(&["label".to_owned()]).is_err());
@@ -232,7 +262,11 @@ mod tests {
         let line = [EID, "x", "77", "12"].map(str::to_owned);
         let device = plain.device(&line).unwrap();
         assert_eq!((device.association_token, device.counter), (Some(77), 12));
-        assert!(plain.device(&[EID, "x", "many"].map(str::to_owned)).is_err());
+        assert!(
+            plain
+                .device(&[EID, "x", "many"].map(str::to_owned))
+                .is_err()
+        );
         assert!(plain.device(&["89".to_owned()]).is_err());
     }
 }

@@ -83,7 +83,13 @@ impl Problem {
         error: &(dyn Error + 'static),
         action: &str,
     ) -> Self {
-        Self::new(StatusCode::CONFLICT, word, title, with_causes(error), action)
+        Self::new(
+            StatusCode::CONFLICT,
+            word,
+            title,
+            with_causes(error),
+            action,
+        )
     }
 
     /// The server cannot do its work.
@@ -119,9 +125,10 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(serde_json::to_vec(&self).unwrap_or_default()));
         *response.status_mut() =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         response
     }
 }

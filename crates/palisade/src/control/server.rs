@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use edge::server::Counters;
 use eim::{Eim, OperationState, Proposal};
-use http::{StatusCode, Uri};
+use http::{StatusCode, Uri, header};
 use rsp::der::Element;
 use rsp::ids::Eid;
 use serde::Deserialize;
@@ -57,12 +57,16 @@ pub(crate) fn router(eim: Arc<Eim>, info: ServerInfo) -> Router {
         .route("/v1/devices/{eid}/eims", get(associated_eims))
         .route("/v1/devices/{eid}/notifications", get(notifications))
         .route("/v1/devices/{eid}/events", get(events))
-        .route("/v1/devices/{eid}/operations", get(list_operations).post(propose))
+        .route(
+            "/v1/devices/{eid}/operations",
+            get(list_operations).post(propose),
+        )
         .route("/v1/operations/{id}", get(show_operation))
         .route("/v1/operations/{id}/cancel", post(cancel_operation))
         .fallback(|uri: Uri| async move { Problem::no_such_path(uri.path()) })
         .method_not_allowed_fallback(|uri: Uri| async move { Problem::no_such_method(uri.path()) })
         .layer(DefaultBodyLimit::max(BODY_OCTETS_MAX))
+        .layer(middleware::from_fn(bound))
         .layer(middleware::from_fn(log))
         .with_state(state)
 }
@@ -75,6 +79,18 @@ struct Shared {
 type Server = State<Arc<Shared>>;
 type Peer = ConnectInfo<Operator>;
 type Answer = Result<Json<Value>, Problem>;
+
+/// Refuses a body by the length that it announces, before anybody waits for it.
+async fn bound(request: Request, next: Next) -> Response {
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|octets| octets > BODY_OCTETS_MAX as u64) {
+        let mut problem = Problem::invalid(format!("a body has at most {BODY_OCTETS_MAX} octets"));
+        problem.status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
+        return problem.into_response();
+    }
+    next.run(request).await
+}
 
 /// Who did what and how it ended; nothing of what was sent.
 async fn log(ConnectInfo(operator): Peer, request: Request, next: Next) -> Response {
@@ -112,7 +128,9 @@ async fn status(State(server): Server) -> Answer {
 
 async fn association_data(State(server): Server) -> Answer {
     let data = server.eim.association_data();
-    Ok(Json(json!({ "eim_id": data.eim_id.as_str(), "der": hex::encode_upper(data.to_der()) })))
+    Ok(Json(
+        json!({ "eim_id": data.eim_id.as_str(), "der": hex::encode_upper(data.to_der()) }),
+    ))
 }
 
 #[derive(Debug, Deserialize)]
@@ -145,15 +163,22 @@ async fn list_devices(State(server): Server, query: PageQuery) -> Answer {
     let page = page(query)?;
     let after = page.after.as_deref().map(eid).transpose()?;
     let devices = server.eim.devices(after, page.limit())?;
-    let next = (devices.len() == page.limit() as usize).then(|| devices.last().map(|device| device.eid.to_string()));
+    let next = (devices.len() == page.limit() as usize)
+        .then(|| devices.last().map(|device| device.eid.to_string()));
     let mut listed = Vec::with_capacity(devices.len());
     for device in &devices {
         let contact = server.eim.contact(device.eid)?;
         let mut value = encoded(device)?;
-        insert(&mut value, "last_poll_at", contact.map(|contact| contact.last_poll_at).into());
+        insert(
+            &mut value,
+            "last_poll_at",
+            contact.map(|contact| contact.last_poll_at).into(),
+        );
         listed.push(value);
     }
-    Ok(Json(json!({ "devices": listed, "next": next.flatten(), "total": server.eim.device_count()? })))
+    Ok(Json(
+        json!({ "devices": listed, "next": next.flatten(), "total": server.eim.device_count()? }),
+    ))
 }
 
 async fn register_device(
@@ -173,8 +198,8 @@ async fn import_devices(
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
     let body = received(body)?;
-    let text = std::str::from_utf8(&body)
-        .map_err(|_| Problem::invalid("the file is not UTF-8 text"))?;
+    let text =
+        std::str::from_utf8(&body).map_err(|_| Problem::invalid("the file is not UTF-8 text"))?;
     let report = import::import(&server.eim, &operator.actor(), text).await?;
     Ok(Json(encoded(&report)?))
 }
@@ -183,20 +208,45 @@ async fn show_device(State(server): Server, Path(text): Path<String>) -> Answer 
     let eid = eid(&text)?;
     let device = server.eim.device(eid)?;
     let mut value = encoded(&device)?;
-    insert(&mut value, "certificates_known", device.euicc_certificate.is_some().into());
-    insert(&mut value, "association_token_known", device.association_token.is_some().into());
-    insert(&mut value, "ipa_capabilities_known", device.ipa_capabilities.is_some().into());
-    insert(&mut value, "contact", match server.eim.contact(eid)? {
-        Some(contact) => json!({ "last_poll_at": contact.last_poll_at, "polls": contact.polls, "peer": contact.peer }),
-        None => Value::Null,
-    });
+    insert(
+        &mut value,
+        "certificates_known",
+        device.euicc_certificate.is_some().into(),
+    );
+    insert(
+        &mut value,
+        "association_token_known",
+        device.association_token.is_some().into(),
+    );
+    insert(
+        &mut value,
+        "ipa_capabilities_known",
+        device.ipa_capabilities.is_some().into(),
+    );
+    insert(
+        &mut value,
+        "contact",
+        match server.eim.contact(eid)? {
+            Some(contact) => {
+                json!({ "last_poll_at": contact.last_poll_at, "polls": contact.polls, "peer": contact.peer })
+            }
+            None => Value::Null,
+        },
+    );
     let open = server.eim.operations(eid, None, Page::MAX)?;
     let open = open.iter().filter(|operation| {
-        matches!(operation.state, OperationState::Queued | OperationState::InFlight)
+        matches!(
+            operation.state,
+            OperationState::Queued | OperationState::InFlight
+        )
     });
     insert(&mut value, "operations_open", open.count().into());
     insert(&mut value, "profiles", encoded(&server.eim.profiles(eid)?)?);
-    insert(&mut value, "eims", encoded(&server.eim.associated_eims(eid)?)?);
+    insert(
+        &mut value,
+        "eims",
+        encoded(&server.eim.associated_eims(eid)?)?,
+    );
     Ok(Json(value))
 }
 
@@ -220,9 +270,15 @@ async fn associated_eims(State(server): Server, Path(text): Path<String>) -> Ans
     Ok(Json(json!({ "eims": server.eim.associated_eims(eid)? })))
 }
 
-async fn notifications(State(server): Server, Path(text): Path<String>, query: PageQuery) -> Answer {
+async fn notifications(
+    State(server): Server,
+    Path(text): Path<String>,
+    query: PageQuery,
+) -> Answer {
     let eid = registered(&server, &text)?;
-    Ok(Json(json!({ "notifications": server.eim.notifications(eid, page(query)?.limit())? })))
+    Ok(Json(
+        json!({ "notifications": server.eim.notifications(eid, page(query)?.limit())? }),
+    ))
 }
 
 async fn events(State(server): Server, Path(text): Path<String>, query: PageQuery) -> Answer {
@@ -231,16 +287,25 @@ async fn events(State(server): Server, Path(text): Path<String>, query: PageQuer
     let after = page.after.as_deref().map(operation_id).transpose()?;
     let events = server.eim.events(eid, after, page.limit())?;
     let next = (events.len() == page.limit() as usize).then(|| events.last().map(|event| event.id));
-    Ok(Json(json!({ "events": redacted(encoded(&events)?), "next": next.flatten() })))
+    Ok(Json(
+        json!({ "events": redacted(encoded(&events)?), "next": next.flatten() }),
+    ))
 }
 
-async fn list_operations(State(server): Server, Path(text): Path<String>, query: PageQuery) -> Answer {
+async fn list_operations(
+    State(server): Server,
+    Path(text): Path<String>,
+    query: PageQuery,
+) -> Answer {
     let eid = registered(&server, &text)?;
     let page = page(query)?;
     let before = page.before.as_deref().map(operation_id).transpose()?;
     let operations = server.eim.operations(eid, before, page.limit())?;
-    let next = (operations.len() == page.limit() as usize).then(|| operations.last().map(|one| one.id));
-    Ok(Json(json!({ "operations": redacted(encoded(&operations)?), "next": next.flatten() })))
+    let next =
+        (operations.len() == page.limit() as usize).then(|| operations.last().map(|one| one.id));
+    Ok(Json(
+        json!({ "operations": redacted(encoded(&operations)?), "next": next.flatten() }),
+    ))
 }
 
 async fn propose(
@@ -263,8 +328,16 @@ async fn propose(
 async fn show_operation(State(server): Server, Path(text): Path<String>) -> Answer {
     let operation = server.eim.operation(operation_id(&text)?)?;
     let mut value = redacted(encoded(&operation)?);
-    insert(&mut value, "request", operation.request.as_deref().map(hex::encode_upper).into());
-    insert(&mut value, "result", operation.result.as_deref().map(hex::encode_upper).into());
+    insert(
+        &mut value,
+        "request",
+        operation.request.as_deref().map(hex::encode_upper).into(),
+    );
+    insert(
+        &mut value,
+        "result",
+        operation.result.as_deref().map(hex::encode_upper).into(),
+    );
     Ok(Json(value))
 }
 
@@ -286,11 +359,13 @@ fn registered(server: &Shared, text: &str) -> Result<Eid, Problem> {
 }
 
 fn eid(text: &str) -> Result<Eid, Problem> {
-    text.parse().map_err(|error: rsp::ids::InvalidId| Problem::invalid(format!("{text:?}: {error}")))
+    text.parse()
+        .map_err(|error: rsp::ids::InvalidId| Problem::invalid(format!("{text:?}: {error}")))
 }
 
 fn operation_id(text: &str) -> Result<Uuid, Problem> {
-    text.parse().map_err(|_| Problem::invalid(format!("{text:?} is not the id of an operation or event")))
+    text.parse()
+        .map_err(|_| Problem::invalid(format!("{text:?} is not the id of an operation or event")))
 }
 
 fn received(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {

@@ -27,7 +27,10 @@ pub(crate) fn listen(path: &Path) -> anyhow::Result<Listener> {
         );
     }
     if BlockingStream::connect(path).is_ok() {
-        bail!("another server is running on {}; stop it first", path.display());
+        bail!(
+            "another server is running on {}; stop it first",
+            path.display()
+        );
     }
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -40,7 +43,10 @@ pub(crate) fn listen(path: &Path) -> anyhow::Result<Listener> {
     // Until here the folder, which is for this user alone, protects it.
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
         .with_context(|| format!("{} cannot be protected", path.display()))?;
-    Ok(Listener { listener, path: path.to_owned() })
+    Ok(Listener {
+        listener,
+        path: path.to_owned(),
+    })
 }
 
 /// `sun_path` has 108 octets on Linux and 104 elsewhere, with the zero at its end.
@@ -82,5 +88,7 @@ pub(crate) async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let service = router.into_make_service_with_connect_info::<super::operator::Operator>();
-    axum::serve(listener, service).with_graceful_shutdown(stop).await
+    axum::serve(listener, service)
+        .with_graceful_shutdown(stop)
+        .await
 }

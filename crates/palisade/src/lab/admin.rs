@@ -10,7 +10,10 @@ use rsp::ids::Iccid;
 use rsp::sgp22::ProfileClass;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use smdp::{Actor, Error, ImportError, ImportProfile, PolicyRules, ProfileMetadata, ProfileView, Smdp, activation_code};
+use smdp::{
+    Actor, Error, ImportError, ImportProfile, PolicyRules, ProfileMetadata, ProfileView, Smdp,
+    activation_code,
+};
 
 use crate::control::Problem;
 
@@ -97,14 +100,21 @@ pub(crate) struct Listening {
 }
 
 /// Executes a verb. `listening` is absent while the server does not run.
-pub(crate) fn execute(smdp: &Smdp, listening: Option<Listening>, request: Request) -> Result<Value, Problem> {
+pub(crate) fn execute(
+    smdp: &Smdp,
+    listening: Option<Listening>,
+    request: Request,
+) -> Result<Value, Problem> {
     match request {
         Request::Import(import) => self::import(smdp, &import),
         Request::Order(order) => self::order(smdp, &order),
         Request::Cancel { iccid } => cancel(smdp, parse(&iccid)?),
         Request::List { after, limit } => {
             let after = after.as_deref().map(parse).transpose()?;
-            let profiles = smdp.inventory().profiles(after.as_ref(), limit.clamp(1, 1000)).map_err(refused)?;
+            let profiles = smdp
+                .inventory()
+                .profiles(after.as_ref(), limit.clamp(1, 1000))
+                .map_err(refused)?;
             Ok(json!({ "profiles": profiles.iter().map(view).collect::<Vec<_>>() }))
         }
         Request::Show { iccid } => show(smdp, parse(&iccid)?),
@@ -119,12 +129,17 @@ pub(crate) fn execute(smdp: &Smdp, listening: Option<Listening>, request: Reques
 }
 
 fn import(smdp: &Smdp, import: &Import) -> Result<Value, Problem> {
-    let package = hex::decode(&import.package).map_err(|_| Problem::invalid("the package is not hexadecimal"))?;
+    let package = hex::decode(&import.package)
+        .map_err(|_| Problem::invalid("the package is not hexadecimal"))?;
     let class = match import.class.as_str() {
         "test" => ProfileClass::Test,
         "provisioning" => ProfileClass::Provisioning,
         "operational" => ProfileClass::Operational,
-        other => return Err(Problem::invalid(format!("{other:?} is not a class of profiles"))),
+        other => {
+            return Err(Problem::invalid(format!(
+                "{other:?} is not a class of profiles"
+            )));
+        }
     };
     let mut metadata = ProfileMetadata::new(&import.provider, &import.name, class);
     match import.notify.as_deref() {
@@ -132,10 +147,17 @@ fn import(smdp: &Smdp, import: &Import) -> Result<Value, Problem> {
         Some("") => {}
         Some(address) => metadata = metadata.notifying(address),
     }
-    metadata.policy_rules = PolicyRules { no_disable: import.no_disable, no_delete: import.no_delete };
+    metadata.policy_rules = PolicyRules {
+        no_disable: import.no_disable,
+        no_delete: import.no_delete,
+    };
     metadata.fallback_allowed = import.fallback_allowed;
     metadata.ecall_indication = import.ecall;
-    let iccids: Vec<Iccid> = import.iccids.iter().map(|iccid| parse(iccid)).collect::<Result<_, _>>()?;
+    let iccids: Vec<Iccid> = import
+        .iccids
+        .iter()
+        .map(|iccid| parse(iccid))
+        .collect::<Result<_, _>>()?;
     let imported = smdp.inventory().import(ImportProfile {
         package: &package,
         profile_type: import.profile_type.clone(),
@@ -145,26 +167,37 @@ fn import(smdp: &Smdp, import: &Import) -> Result<Value, Problem> {
     });
     let imported = imported.map_err(|error| match error {
         ImportError::Server(error) => refused(error),
-        error => Problem::refused_by("import-refused", "The profile is not imported", &error, "choose another package, ICCID or metadata"),
+        error => Problem::refused_by(
+            "import-refused",
+            "The profile is not imported",
+            &error,
+            "choose another package, ICCID or metadata",
+        ),
     })?;
     Ok(json!({ "iccids": imported.iter().map(ToString::to_string).collect::<Vec<_>>() }))
 }
 
 fn order(smdp: &Smdp, order: &Order) -> Result<Value, Problem> {
     let profile = match (&order.iccid, &order.profile_type) {
-        (Some(iccid), profile_type) => {
-            OrderedProfile::Iccid { iccid: parse(iccid)?, profile_type: profile_type.clone() }
-        }
+        (Some(iccid), profile_type) => OrderedProfile::Iccid {
+            iccid: parse(iccid)?,
+            profile_type: profile_type.clone(),
+        },
         (None, Some(profile_type)) => OrderedProfile::Type(profile_type.clone()),
         (None, None) => return Err(Problem::invalid("an ICCID or a profile type is needed")),
     };
     let eid = order.eid.as_deref().map(parse).transpose()?;
     let matching_id = order.matching_id.as_deref().map(|id| {
-        id.parse().map_err(|_| Problem::invalid(format!("{id:?} is not a matching id: use A-Z, 0-9 and '-'")))
+        id.parse().map_err(|_| {
+            Problem::invalid(format!("{id:?} is not a matching id: use A-Z, 0-9 and '-'"))
+        })
     });
     let actor = Actor::Administration;
     let orders = smdp.orders();
-    let iccid = orders.download_order(&actor, DownloadOrder { eid, profile }).map_err(refused)?.iccid;
+    let iccid = orders
+        .download_order(&actor, DownloadOrder { eid, profile })
+        .map_err(refused)?
+        .iccid;
     let confirm = ConfirmOrder {
         iccid,
         eid,
@@ -205,20 +238,26 @@ fn cancel(smdp: &Smdp, iccid: Iccid) -> Result<Value, Problem> {
         matching_id: None,
         final_profile_status_indicator: FinalProfileStatus::Available,
     };
-    smdp.orders().cancel_order(&Actor::Administration, order).map_err(refused)?;
+    smdp.orders()
+        .cancel_order(&Actor::Administration, order)
+        .map_err(refused)?;
     show(smdp, iccid)
 }
 
 fn show(smdp: &Smdp, iccid: Iccid) -> Result<Value, Problem> {
-    let profile = smdp.inventory().profile(&iccid).map_err(refused)?.ok_or_else(|| {
-        Problem::new(
-            StatusCode::NOT_FOUND,
-            "profile-unknown",
-            "The profile is not in the inventory",
-            format!("no profile with ICCID {iccid}"),
-            "see `palisade smdp list`",
-        )
-    })?;
+    let profile = smdp
+        .inventory()
+        .profile(&iccid)
+        .map_err(refused)?
+        .ok_or_else(|| {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "profile-unknown",
+                "The profile is not in the inventory",
+                format!("no profile with ICCID {iccid}"),
+                "see `palisade smdp list`",
+            )
+        })?;
     let history = smdp.inventory().history(&iccid, 100).map_err(refused)?;
     let steps: Vec<_> = history
         .iter()
@@ -247,7 +286,8 @@ fn view(profile: &ProfileView) -> Value {
 }
 
 fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|error: T::Err| Problem::invalid(format!("{text:?}: {error}")))
+    text.parse()
+        .map_err(|error: T::Err| Problem::invalid(format!("{text:?}: {error}")))
 }
 
 fn refused(error: Error) -> Problem {

@@ -19,7 +19,8 @@ use edge::tls::rustls_pki_types::CertificateDer;
 use edge::tls::{ClientAuth, Identity, TlsConfig, Trust};
 use pki::issue::Credential;
 use smdp::{
-    Config, EdgeOperatorLink, Identities, Operator, OperatorAccess, ProfileKeys, Rebinding, ServerIdentity, Smdp,
+    Config, EdgeOperatorLink, Identities, Operator, OperatorAccess, ProfileKeys, Rebinding,
+    ServerIdentity, Smdp,
 };
 use store::{Store, StoreOptions};
 use tokio::sync::watch;
@@ -54,19 +55,32 @@ pub(crate) fn open(data: &Path, file: &File) -> anyhow::Result<Lab> {
     create_private_directory(data)?;
     is_private_directory(data)?;
     let load = |name: &str| {
-        Credential::load(&folder, name)
-            .with_context(|| format!("{} is not a folder that `palisade pki new` made", folder.display()))
+        Credential::load(&folder, name).with_context(|| {
+            format!(
+                "{} is not a folder that `palisade pki new` made",
+                folder.display()
+            )
+        })
     };
     let (auth, pb, tls) = (load("smdp-auth")?, load("smdp-pb")?, load("smdp-tls")?);
-    let oid = auth.certificate.registered_id().context("the SM-DP+ authentication certificate has no OID")?.clone();
+    let oid = auth
+        .certificate
+        .registered_id()
+        .context("the SM-DP+ authentication certificate has no OID")?
+        .clone();
     let address = match (&settings.fqdn, tls.certificate.dns_names().first()) {
         (Some(fqdn), _) => fqdn.clone(),
         (None, Some(name)) => name.clone(),
         (None, None) => bail!("the TLS certificate names no host; give --fqdn"),
     };
-    let tls_root = trust::read_certificate(&folder.join("tls-ca.der"))?.der().to_vec();
+    let tls_root = trust::read_certificate(&folder.join("tls-ca.der"))?
+        .der()
+        .to_vec();
     let operator = trust::read_certificate(&folder.join("es2-client.der"))?;
-    let operator_key = operator.public_key().context("the key of the ES2+ client cannot be used")?.to_spki_der();
+    let operator_key = operator
+        .public_key()
+        .context("the key of the ES2+ client cannot be used")?
+        .to_spki_der();
     let config = Config {
         operators: vec![Operator {
             name: settings.es2_operator.clone(),
@@ -74,8 +88,16 @@ pub(crate) fn open(data: &Path, file: &File) -> anyhow::Result<Lab> {
             access: OperatorAccess::Spki(operator_key),
             progress_url: settings.es2_progress_url.clone(),
         }],
-        profile_keys: if settings.profile_keys { ProfileKeys::Random } else { ProfileKeys::Session },
-        rebinding: if settings.rebinding { Rebinding::SameEuicc } else { Rebinding::SameKeyOnly },
+        profile_keys: if settings.profile_keys {
+            ProfileKeys::Random
+        } else {
+            ProfileKeys::Session
+        },
+        rebinding: if settings.rebinding {
+            Rebinding::SameEuicc
+        } else {
+            Rebinding::SameKeyOnly
+        },
         ..Config::new(address, oid)
     };
     let identities = Identities {
@@ -93,11 +115,21 @@ pub(crate) fn open(data: &Path, file: &File) -> anyhow::Result<Lab> {
         tls.key.to_pkcs8_der()?.as_bytes().to_vec(),
     )
     .context("the TLS identity of the SM-DP+ cannot be used")?;
-    let store = Store::open(&data.join(DATABASE), smdp::MIGRATIONS, StoreOptions::default())
-        .with_context(|| format!("the database in {} cannot be opened", data.display()))?;
+    let store = Store::open(
+        &data.join(DATABASE),
+        smdp::MIGRATIONS,
+        StoreOptions::default(),
+    )
+    .with_context(|| format!("the database in {} cannot be opened", data.display()))?;
     let clock = || SystemClock.timestamp();
-    let smdp = Smdp::open(config, store, identities, clock, SystemEntropy).context("the SM-DP+ cannot be set up")?;
-    Ok(Lab { smdp, tls, tls_root, has_operator_link: settings.es2_progress_url.is_some() })
+    let smdp = Smdp::open(config, store, identities, clock, SystemEntropy)
+        .context("the SM-DP+ cannot be set up")?;
+    Ok(Lab {
+        smdp,
+        tls,
+        tls_root,
+        has_operator_link: settings.es2_progress_url.is_some(),
+    })
 }
 
 /// A running SM-DP+.
@@ -110,12 +142,22 @@ pub(crate) struct Running {
 
 /// Listens on ES9+, on ES2+ if it has an address, and on the socket of the data folder.
 pub(crate) async fn start(data: &Path, file: &File, lab: Lab) -> anyhow::Result<Running> {
-    let Lab { smdp, tls, tls_root, has_operator_link } = lab;
+    let Lab {
+        smdp,
+        tls,
+        tls_root,
+        has_operator_link,
+    } = lab;
     let (stop, stopped) = watch::channel(false);
     let mut tasks = Vec::new();
     let limits = file.limits.to_edge();
 
-    let es9plus = Server::bind(file.smdp.listen, TlsConfig::new(tls.clone()), limits.clone()).await?;
+    let es9plus = Server::bind(
+        file.smdp.listen,
+        TlsConfig::new(tls.clone()),
+        limits.clone(),
+    )
+    .await?;
     let (address, counters) = (es9plus.local_addr(), es9plus.counters());
     let es2plus = match file.smdp.es2_listen {
         None => None,
@@ -146,10 +188,14 @@ pub(crate) async fn start(data: &Path, file: &File, lab: Lab) -> anyhow::Result<
         })?;
         let (smdp, until) = (smdp.clone(), self::until(stopped.clone()));
         tasks.push(tokio::spawn(async move {
-            smdp.run_progress_delivery(EdgeOperatorLink(client), until).await;
+            smdp.run_progress_delivery(EdgeOperatorLink(client), until)
+                .await;
         }));
     }
-    let status = admin::Listening { es9plus: address, es2plus: es2_address };
+    let status = admin::Listening {
+        es9plus: address,
+        es2plus: es2_address,
+    };
     let (admin, until) = (admin_router(smdp.clone(), status), self::until(stopped));
     tasks.push(tokio::spawn(async move {
         if let Err(error) = control::serve(socket, admin, until).await {
@@ -157,13 +203,23 @@ pub(crate) async fn start(data: &Path, file: &File, lab: Lab) -> anyhow::Result<
         }
     }));
     tracing::info!(fqdn = smdp.config().address, es9plus = %address, es2plus = ?es2_address, "ready");
-    Ok(Running { smdp, counters, stop, tasks })
+    Ok(Running {
+        smdp,
+        counters,
+        stop,
+        tasks,
+    })
 }
 
 impl Running {
     /// Lets requests under way end.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        let Self { smdp, counters, stop, tasks } = self;
+        let Self {
+            smdp,
+            counters,
+            stop,
+            tasks,
+        } = self;
         // Nobody listening any more is as good.
         let _ = stop.send(true);
         for task in tasks {
@@ -192,7 +248,9 @@ fn admin_router(smdp: Smdp, listening: admin::Listening) -> Router {
     let call = move |body: Bytes| async move {
         let request = serde_json::from_slice(&body)
             .map_err(|error| Problem::invalid(format!("the body does not fit: {error}")))?;
-        let executed = tokio::task::spawn_blocking(move || admin::execute(&smdp, Some(listening), request)).await;
+        let executed =
+            tokio::task::spawn_blocking(move || admin::execute(&smdp, Some(listening), request))
+                .await;
         match executed {
             Ok(outcome) => outcome.map(Json),
             Err(error) => Err(Problem::unavailable(&error)),
@@ -200,5 +258,7 @@ fn admin_router(smdp: Smdp, listening: admin::Listening) -> Router {
     };
     Router::new()
         .route("/v1/admin", post(call))
-        .layer(axum::extract::DefaultBodyLimit::max(control::BODY_OCTETS_MAX))
+        .layer(axum::extract::DefaultBodyLimit::max(
+            control::BODY_OCTETS_MAX,
+        ))
 }

@@ -27,8 +27,7 @@ pub(crate) struct Identity {
 /// Keys of an eIM in its data folder.
 const KEYS_FOLDER: &str = "keys";
 const DATABASE: &str = "eim.sqlite";
-pub(crate) const TLS_KEY_CONTEXT: &str =
-    "eim.tls_certificate and the key eim.tls_key must belong together; `palisade eim init` makes a pair";
+pub(crate) const TLS_KEY_CONTEXT: &str = "eim.tls_certificate and the key eim.tls_key must belong together; `palisade eim init` makes a pair";
 
 impl Identity {
     /// Reads names and keys.
@@ -49,7 +48,11 @@ impl Identity {
             fqdn: fqdn.clone(),
             tls_trust: tls_trust(file)?,
         };
-        Ok(Self { eim_id, fqdn: fqdn.clone(), authority: Arc::new(LocalAuthority::new(identity, signer)) })
+        Ok(Self {
+            eim_id,
+            fqdn: fqdn.clone(),
+            authority: Arc::new(LocalAuthority::new(identity, signer)),
+        })
     }
 
     /// What a device needs for AddInitialEim.
@@ -81,9 +84,16 @@ pub(super) fn open(data: &Path, file: &File, identity: &Identity) -> anyhow::Res
     let roots = trust::read_roots(&file.path(&file.eim.smdp_trust))
         .context("the roots of SM-DP+s cannot be read (eim.smdp_trust)")?;
     if roots.is_empty() {
-        tracing::warn!("no roots in eim.smdp_trust: indirect downloads and forwarded notifications will fail");
+        tracing::warn!(
+            "no roots in eim.smdp_trust: indirect downloads and forwarded notifications will fail"
+        );
     }
-    let resolve = file.eim.resolve.iter().map(|(host, address)| (host.clone(), *address)).collect();
+    let resolve = file
+        .eim
+        .resolve
+        .iter()
+        .map(|(host, address)| (host.clone(), *address))
+        .collect();
     let config = Config {
         queue_per_device_max: file.eim.queue_per_device_max,
         operation_lifetime_ms: i64::from(file.eim.operation_lifetime_hours) * 3_600_000,
@@ -104,7 +114,10 @@ pub(super) fn open(data: &Path, file: &File, identity: &Identity) -> anyhow::Res
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
     };
-    let options = StoreOptions { durability, ..StoreOptions::default() };
+    let options = StoreOptions {
+        durability,
+        ..StoreOptions::default()
+    };
     Eim::open(&data.join(DATABASE), options, config, parts)
         .with_context(|| format!("the database in {} cannot be opened", data.display()))
 }
@@ -116,7 +129,10 @@ pub(crate) fn tls_config(data: &Path, file: &File) -> anyhow::Result<TlsConfig> 
         .load(&key_name(&file.eim.tls_key)?)
         .context("the TLS key cannot be used; `palisade eim init` makes one")?;
     let identity = edge::tls::Identity::from_der(
-        chain.iter().map(|certificate| certificate.der().to_vec()).collect(),
+        chain
+            .iter()
+            .map(|certificate| certificate.der().to_vec())
+            .collect(),
         key.to_pkcs8_der()?.as_bytes().to_vec(),
     )
     .context(TLS_KEY_CONTEXT)?;
@@ -136,7 +152,10 @@ fn tls_chain(file: &File) -> anyhow::Result<Vec<Certificate>> {
 
 fn tls_trust(file: &File) -> anyhow::Result<Option<TrustedPublicKeyDataTls>> {
     let end_entity = || -> anyhow::Result<Certificate> {
-        tls_chain(file)?.into_iter().next().context("eim.tls_certificate holds no certificate")
+        tls_chain(file)?
+            .into_iter()
+            .next()
+            .context("eim.tls_certificate holds no certificate")
     };
     let pinned = |certificate: &Certificate| -> anyhow::Result<_> {
         let certificate = rsp::sgp22::Certificate::from_der_bytes(certificate.der().to_vec())
@@ -147,14 +166,20 @@ fn tls_trust(file: &File) -> anyhow::Result<Option<TrustedPublicKeyDataTls>> {
         TlsTrust::None => None,
         TlsTrust::Key => {
             let certificate = end_entity()?;
-            let key = certificate.public_key().context("the TLS key is of a kind that is not supported")?;
+            let key = certificate
+                .public_key()
+                .context("the TLS key is of a kind that is not supported")?;
             let key = SubjectPublicKeyInfo::from_der_bytes(key.to_spki_der())
                 .context("the TLS key cannot be carried in a message")?;
             Some(TrustedPublicKeyDataTls::TrustedEimPkTls(key))
         }
         TlsTrust::Certificate => Some(pinned(&end_entity()?)?),
         TlsTrust::Ca => {
-            let path = file.eim.tls_ca.as_ref().context("eim.tls_trust = \"ca\" needs eim.tls_ca")?;
+            let path = file
+                .eim
+                .tls_ca
+                .as_ref()
+                .context("eim.tls_trust = \"ca\" needs eim.tls_ca")?;
             Some(pinned(&trust::read_certificate(&file.path(path))?)?)
         }
     })

@@ -3,7 +3,6 @@
 mod assembly;
 mod tasks;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,7 +22,6 @@ pub(crate) use assembly::{Identity, TLS_KEY_CONTEXT, tls_config};
 /// A running eIM.
 pub(crate) struct Running {
     eim: Arc<Eim>,
-    address: SocketAddr,
     counters: Arc<Counters>,
     tls: TlsHandle,
     stop: watch::Sender<bool>,
@@ -57,11 +55,19 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
     };
     let (stop, stopped) = watch::channel(false);
     let router = control::router(Arc::clone(&eim), info);
-    let esipa = tokio::spawn(server.serve_handler(EsipaHandler::new(Arc::clone(&eim)), until(stopped.clone())));
+    let esipa = tokio::spawn(
+        server.serve_handler(EsipaHandler::new(Arc::clone(&eim)), until(stopped.clone())),
+    );
     let control = tokio::spawn(control::serve(socket, router, until(stopped.clone())));
     let tasks = vec![
-        tokio::spawn(tasks::flush_contacts(Arc::clone(&eim), until(stopped.clone()))),
-        tokio::spawn(tasks::forward_notifications(Arc::clone(&eim), until(stopped))),
+        tokio::spawn(tasks::flush_contacts(
+            Arc::clone(&eim),
+            until(stopped.clone()),
+        )),
+        tokio::spawn(tasks::forward_notifications(
+            Arc::clone(&eim),
+            until(stopped),
+        )),
     ];
     tracing::info!(
         eim_id = %eim.eim_id(),
@@ -70,16 +76,18 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
         devices = eim.device_count()?,
         "ready"
     );
-    Ok(Running { eim, address, counters, tls, stop, esipa, control, tasks })
+    Ok(Running {
+        eim,
+        counters,
+        tls,
+        stop,
+        esipa,
+        control,
+        tasks,
+    })
 }
 
 impl Running {
-    /// Where ESipa listens.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever starts an eIM on a free port"))]
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// For exchanging the certificate.
     pub(crate) fn tls(&self) -> TlsHandle {
         self.tls.clone()
@@ -87,7 +95,15 @@ impl Running {
 
     /// Lets requests under way end, writes what is only in memory, and closes the database.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        let Self { eim, counters, stop, esipa, control, tasks, .. } = self;
+        let Self {
+            eim,
+            counters,
+            stop,
+            esipa,
+            control,
+            tasks,
+            ..
+        } = self;
         // Nobody listening any more is as good.
         let _ = stop.send(true);
         let drained = esipa.await.context("the ESipa server broke off")?;
@@ -95,8 +111,14 @@ impl Running {
         for task in tasks {
             task.await.context("a background task broke off")?;
         }
-        eim.shut_down().await.context("the database could not be closed properly")?;
-        log_counters(counters.values(), eim.device_count().unwrap_or_default(), drained);
+        eim.shut_down()
+            .await
+            .context("the database could not be closed properly")?;
+        log_counters(
+            counters.values(),
+            eim.device_count().unwrap_or_default(),
+            drained,
+        );
         Ok(())
     }
 }

@@ -17,7 +17,10 @@ pub(super) async fn flush_contacts(eim: Arc<Eim>, stopped: impl Future<Output = 
     let mut stopped = pin!(stopped);
     while !is_over(FLUSH_EVERY, stopped.as_mut()).await {
         if let Err(error) = eim.flush_contacts().await {
-            tracing::error!(error = &error as &dyn std::error::Error, "contacts could not be written");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "contacts could not be written"
+            );
         }
     }
 }
@@ -39,7 +42,10 @@ pub(super) async fn forward_notifications(eim: Arc<Eim>, stopped: impl Future<Ou
                 Duration::ZERO
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "notifications could not be forwarded");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "notifications could not be forwarded"
+                );
                 FLUSH_EVERY
             }
         };

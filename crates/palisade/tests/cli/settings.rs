@@ -1,0 +1,161 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::{Folder, prepared, start_eim_with};
+
+#[test]
+fn the_example_is_a_good_file() {
+    let folder = Folder::new();
+    fs::write(
+        folder.path("palisade.toml"),
+        folder.ok(&["config", "example"]),
+    )
+    .unwrap();
+    let checked = folder.ok(&["config", "check", "palisade.toml"]);
+    assert!(checked.contains("the file is good"), "{checked}");
+    assert_eq!(
+        folder.json(&["config", "check", "palisade.toml"])["eim_id"],
+        "eim.example.com"
+    );
+}
+
+#[test]
+fn mistakes_are_shown_with_file_line_and_what_to_do() {
+    let folder = Folder::new();
+    let check = |text: &str| {
+        fs::write(folder.path("x.toml"), text).unwrap();
+        folder.run(&["config", "check", "x.toml"])
+    };
+    let advice = "palisade config example";
+    check("[eim]\nid = \"a\"\nport = 1\n").refused(
+        1,
+        &[
+            "x.toml",
+            "line 3",
+            "unknown field `port`",
+            "port = 1",
+            advice,
+        ],
+    );
+    check("[eim\n").refused(1, &["x.toml", "line 1", advice]);
+    check("[eim]\nlisten = \"8443\"\n").refused(1, &["x.toml", "line 2", "socket address", advice]);
+    check("[eim]\nqueue_per_device_max = 0\n")
+        .refused(1, &["eim.queue_per_device_max", "at least 1"]);
+    folder
+        .run(&["config", "check", "missing.toml"])
+        .refused(1, &["missing.toml", advice]);
+}
+
+#[test]
+fn insecure_settings_are_named() {
+    let folder = Folder::new();
+    fs::write(folder.path("x.toml"), "[eim]\ninsecure_no_flush = true\n").unwrap();
+    let checked = folder.ok(&["config", "check", "x.toml"]);
+    assert!(
+        checked.contains("warning: insecure_no_flush") && checked.contains("power cut"),
+        "{checked}"
+    );
+}
+
+#[test]
+fn flags_count_more_than_environment_and_that_more_than_the_file() {
+    let (folder, _) = prepared();
+    let file = folder.path("eim/palisade.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("localhost:8443", "file.example:1")).unwrap();
+    let show = |environment: &[(&str, &str)]| {
+        let ran = folder.run_with(&["eim", "status", "--output", "json"], environment, b"");
+        serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()["fqdn"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let data = [("PALISADE_DATA", "eim")];
+    let server = start_eim_with(&folder, &[]);
+    assert_eq!(show(&data), "file.example:1");
+    server.terminate();
+    let server = start_eim_with(&folder, &["--fqdn", "flag.example:2"]);
+    assert_eq!(show(&data), "flag.example:2");
+    server.terminate();
+}
+
+#[test]
+fn each_insecure_option_is_warned_about_and_shown() {
+    let (folder, _) = prepared();
+    let server = start_eim_with(
+        &folder,
+        &[
+            "--insecure-trust-any-connection",
+            "--insecure-ignore-eum-name-constraints",
+            "--insecure-no-flush",
+        ],
+    );
+    let status = folder.json(&["eim", "status", "--data", "eim"]);
+    let names = [
+        "insecure_trust_any_connection",
+        "insecure_ignore_eum_name_constraints",
+        "insecure_no_flush",
+    ];
+    assert_eq!(status["insecure"], serde_json::json!(names));
+    let (code, log) = server.terminate();
+    assert_eq!(code, Some(0));
+    for name in names {
+        let warned = log
+            .lines()
+            .any(|line| line.contains("WARN") && line.contains("INSECURE") && line.contains(name));
+        assert!(warned, "no warning about {name}: {log}");
+    }
+}
+
+#[test]
+fn a_server_without_what_it_needs_says_what_to_do() {
+    let folder = Folder::new();
+    folder
+        .run(&["serve", "--data", "none"])
+        .refused(1, &["no data folder none", "palisade eim init --data none"]);
+
+    folder.ok(&["eim", "init", "--data", "alone", "--fqdn", "eim.lab"]);
+    folder
+        .run(&["serve", "--data", "alone"])
+        .refused(1, &["no CI certificate", "trust/euicc"]);
+
+    let (folder, _) = prepared();
+    fs::set_permissions(folder.path("eim"), fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+        .run(&["serve", "--data", "eim"])
+        .refused(1, &["mode 755", "chmod 700"]);
+    fs::set_permissions(folder.path("eim"), fs::Permissions::from_mode(0o700)).unwrap();
+
+    let key = folder.path("eim/keys/eim-signing.pem");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    folder
+        .run(&["serve", "--data", "eim"])
+        .refused(1, &["signing key", "chmod 600"]);
+    fs::remove_file(&key).unwrap();
+    folder
+        .run(&["serve", "--data", "eim"])
+        .refused(1, &["signing key", "there is no key"]);
+}
+
+#[test]
+fn initialising_never_replaces_anything() {
+    let (folder, _) = prepared();
+    let before = fs::read(folder.path("eim/keys/eim-signing.pem")).unwrap();
+    folder
+        .run(&[
+            "eim", "init", "--data", "eim", "--pki", "pki", "--fqdn", "other:1",
+        ])
+        .refused(1, &["palisade.toml is there already"]);
+    assert_eq!(
+        fs::read(folder.path("eim/keys/eim-signing.pem")).unwrap(),
+        before
+    );
+    assert_eq!(
+        fs::metadata(folder.path("eim"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o700
+    );
+}

@@ -1,0 +1,211 @@
+//! Runs the binary.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything here may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder in which commands run, and nothing of the environment.
+pub(crate) struct Folder(tempfile::TempDir);
+
+/// What a command left.
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+        command
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env_clear();
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, &[], b"")
+    }
+
+    pub(crate) fn run_with(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        input: &[u8],
+    ) -> Ran {
+        let mut child = self
+            .command(arguments)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that does not read its input closes it.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        Ran::from(child.wait_with_output().unwrap())
+    }
+
+    /// Runs a command that must succeed, and gives its output.
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+        let ran = self.run(arguments);
+        assert_eq!(ran.status, 0, "{arguments:?}: {}\n{}", ran.err, ran.out);
+        ran.out
+    }
+
+    /// The same with JSON output.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let out = self.ok(&[arguments, &["--output", "json"]].concat());
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}"))
+    }
+
+    /// Starts a server that is ready when `is_ready` succeeds.
+    pub(crate) fn serve(&self, arguments: &[&str], is_ready: &[&str]) -> Server {
+        let log = self.path(&format!(
+            "{}.log",
+            arguments.join("-").replace(['/', ' '], "-")
+        ));
+        let child = self
+            .command(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut server = Server { child, log };
+        let begun = Instant::now();
+        while self.run(is_ready).status != 0 {
+            let ended = server.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the server ended: {}", server.log());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the server is not ready: {}",
+                server.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server
+    }
+}
+
+/// A server under test, which ends with the test.
+pub(crate) struct Server {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends SIGTERM (or another signal) by number of the process.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// Ends it as an operator does; gives exit status and log.
+    pub(crate) fn terminate(mut self) -> (Option<i32>, String) {
+        self.signal("-TERM");
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.code(), self.log());
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the server does not end: {}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it as a power cut does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            status: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    /// Asserts a failure with this status that says all of these words.
+    #[track_caller]
+    pub(crate) fn refused(&self, status: i32, words: &[&str]) {
+        assert_eq!(self.status, status, "{}{}", self.out, self.err);
+        for word in words {
+            assert!(self.err.contains(word), "{word:?} is not in {:?}", self.err);
+        }
+    }
+}
+
+/// A file of the repository's test data.
+pub(crate) fn data(name: &str) -> String {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data")).join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+/// A folder with a PKI and an eIM that is not started, and the EID of the one eUICC of the PKI.
+pub(crate) fn prepared() -> (Folder, String) {
+    let folder = Folder::new();
+    let made = folder.json(&["pki", "new", "-d", "pki"]);
+    let eid = made["eids"][0].as_str().unwrap().to_owned();
+    folder.ok(&[
+        "eim",
+        "init",
+        "--data",
+        "eim",
+        "--pki",
+        "pki",
+        "--fqdn",
+        "localhost:8443",
+    ]);
+    (folder, eid)
+}
+
+/// Starts the eIM of a prepared folder.
+pub(crate) fn start_eim(folder: &Folder) -> Server {
+    start_eim_with(folder, &[])
+}
+
+pub(crate) fn start_eim_with(folder: &Folder, more: &[&str]) -> Server {
+    let arguments = [&["serve", "--data", "eim", "--listen", "127.0.0.1:0"], more].concat();
+    folder.serve(&arguments, &["eim", "status", "--data", "eim"])
+}
