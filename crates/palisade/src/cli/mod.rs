@@ -49,8 +49,9 @@ A whole chain on one machine:
   palisade eim association-data --data eim --out association.der
   palisade ipa add-initial-eim --euicc card --association-data association.der
   palisade device register --data eim <EID>
+  palisade profile list --data eim <EID> --refresh
   palisade ipa run --euicc card --once
-  palisade profile list --data eim <EID>
+  palisade device show --data eim <EID>
 
 Exit status: 0 done, 1 failed, 2 wrong usage. `palisade help <command>` explains a command.";
 

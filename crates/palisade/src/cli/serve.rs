@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::builder::BoolishValueParser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Ending;
@@ -35,13 +36,13 @@ pub(crate) struct Args {
     #[arg(long, value_enum, env = "PALISADE_LOG_FORMAT")]
     log_format: Option<LogFormat>,
     /// Hand triggers and data requests to connections that have not shown that the eUICC is behind them.
-    #[arg(long, env = "PALISADE_INSECURE_TRUST_ANY_CONNECTION")]
+    #[arg(long, env = "PALISADE_INSECURE_TRUST_ANY_CONNECTION", value_parser = BoolishValueParser::new())]
     insecure_trust_any_connection: bool,
     /// Let an EUM issue for any EID.
-    #[arg(long, env = "PALISADE_INSECURE_IGNORE_EUM_NAME_CONSTRAINTS")]
+    #[arg(long, env = "PALISADE_INSECURE_IGNORE_EUM_NAME_CONSTRAINTS", value_parser = BoolishValueParser::new())]
     insecure_ignore_eum_name_constraints: bool,
     /// Do not wait for the disk.
-    #[arg(long, env = "PALISADE_INSECURE_NO_FLUSH")]
+    #[arg(long, env = "PALISADE_INSECURE_NO_FLUSH", value_parser = BoolishValueParser::new())]
     insecure_no_flush: bool,
 }
 
@@ -102,19 +103,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Ending> {
         // Before the server says that it is ready, so that a signal right after it is not missed.
         let mut signals = Signals::new()?;
         let server = serve::start(data, &file).await?;
-        loop {
-            match signals.next().await {
-                Signal::Reload => {
-                    let replaced = serve::tls_config(data, &file)
-                        .and_then(|tls| server.tls().replace(tls).context(serve::TLS_KEY_CONTEXT));
-                    match replaced {
-                        Ok(()) => tracing::info!("the certificate of ESipa was read again"),
-                        Err(error) => {
-                            tracing::error!("the certificate of ESipa stays the old one: {error:#}")
-                        }
-                    }
+        while let Signal::Reload = signals.next().await {
+            let replaced = serve::tls_config(data, &file)
+                .and_then(|tls| server.tls().replace(tls).context(serve::TLS_KEY_CONTEXT));
+            match replaced {
+                Ok(()) => tracing::info!("the certificate of ESipa was read again"),
+                Err(error) => {
+                    tracing::error!("the certificate of ESipa stays the old one: {error:#}");
                 }
-                Signal::Stop => break,
             }
         }
         tracing::info!("stopping; requests under way are finished");

@@ -116,7 +116,7 @@ pub(crate) fn open(data: &Path, file: &File) -> anyhow::Result<Lab> {
     )
     .context("the TLS identity of the SM-DP+ cannot be used")?;
     let store = Store::open(
-        &data.join(DATABASE),
+        data.join(DATABASE),
         smdp::MIGRATIONS,
         StoreOptions::default(),
     )

@@ -1,7 +1,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Folder, prepared, start_eim_with};
+use crate::support::{Folder, prepared, start_eim_in, start_eim_with};
 
 #[test]
 fn the_example_is_a_good_file() {
@@ -63,20 +63,34 @@ fn flags_count_more_than_environment_and_that_more_than_the_file() {
     let file = folder.path("eim/palisade.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("localhost:8443", "file.example:1")).unwrap();
-    let show = |environment: &[(&str, &str)]| {
-        let ran = folder.run_with(&["eim", "status", "--output", "json"], environment, b"");
-        serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()["fqdn"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    };
-    let data = [("PALISADE_DATA", "eim")];
-    let server = start_eim_with(&folder, &[]);
-    assert_eq!(show(&data), "file.example:1");
-    server.terminate();
-    let server = start_eim_with(&folder, &["--fqdn", "flag.example:2"]);
-    assert_eq!(show(&data), "flag.example:2");
-    server.terminate();
+    let status = || folder.json(&["eim", "status", "--data", "eim"]);
+    for (flags, environment, expected) in [
+        (&[][..], &[][..], "file.example:1"),
+        (
+            &[],
+            &[("PALISADE_FQDN", "environment.example:2")],
+            "environment.example:2",
+        ),
+        (
+            &["--fqdn", "flag.example:3"],
+            &[("PALISADE_FQDN", "environment.example:2")],
+            "flag.example:3",
+        ),
+    ] {
+        let server = start_eim_in(&folder, flags, environment);
+        assert_eq!(status()["fqdn"], expected);
+        assert_eq!(server.terminate().0, Some(0));
+    }
+    // The data folder can be named by the environment, and a switch can be 1 or 0.
+    let environment = [("PALISADE_INSECURE_NO_FLUSH", "1")];
+    let server = start_eim_in(&folder, &[], &environment);
+    assert_eq!(
+        status()["insecure"],
+        serde_json::json!(["insecure_no_flush"])
+    );
+    let ran = folder.run_with(&["eim", "status"], &[("PALISADE_DATA", "eim")], b"");
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert_eq!(server.terminate().0, Some(0));
 }
 
 #[test]

@@ -77,12 +77,22 @@ impl Folder {
 
     /// Starts a server that is ready when `is_ready` succeeds.
     pub(crate) fn serve(&self, arguments: &[&str], is_ready: &[&str]) -> Server {
+        self.serve_with(arguments, &[], is_ready)
+    }
+
+    pub(crate) fn serve_with(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        is_ready: &[&str],
+    ) -> Server {
         let log = self.path(&format!(
             "{}.log",
             arguments.join("-").replace(['/', ' '], "-")
         ));
         let child = self
             .command(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log).unwrap())
@@ -206,6 +216,10 @@ pub(crate) fn start_eim(folder: &Folder) -> Server {
 }
 
 pub(crate) fn start_eim_with(folder: &Folder, more: &[&str]) -> Server {
+    start_eim_in(folder, more, &[])
+}
+
+pub(crate) fn start_eim_in(folder: &Folder, more: &[&str], environment: &[(&str, &str)]) -> Server {
     let arguments = [&["serve", "--data", "eim", "--listen", "127.0.0.1:0"], more].concat();
-    folder.serve(&arguments, &["eim", "status", "--data", "eim"])
+    folder.serve_with(&arguments, environment, &["eim", "status", "--data", "eim"])
 }
