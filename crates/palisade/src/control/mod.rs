@@ -28,6 +28,7 @@ mod server;
 mod socket;
 
 pub(crate) use client::{Client, NotRunning};
+pub(crate) use operator::Operator;
 pub(crate) use problem::Problem;
 pub(crate) use server::{ServerInfo, router};
 pub(crate) use socket::{listen, serve};

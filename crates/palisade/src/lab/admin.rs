@@ -46,6 +46,20 @@ pub(crate) enum Request {
     Status,
 }
 
+impl Request {
+    /// The verb, for logs: arguments hold codes.
+    pub(crate) fn verb(&self) -> &'static str {
+        match self {
+            Self::Import(_) => "import",
+            Self::Order(_) => "order",
+            Self::Cancel { .. } => "cancel",
+            Self::List { .. } => "list",
+            Self::Show { .. } => "show",
+            Self::Status => "status",
+        }
+    }
+}
+
 /// Profiles to add.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use axum::extract::ConnectInfo;
 use axum::routing::post;
 use axum::{Json, Router};
 use bytes::Bytes;
@@ -28,7 +29,7 @@ use tokio::task::JoinHandle;
 
 use crate::adapters::{SystemClock, SystemEntropy, create_private_directory, is_private_directory};
 use crate::config::File;
-use crate::control::{self, Problem};
+use crate::control::{self, Operator, Problem};
 use crate::trust;
 
 /// Name of the socket in the data folder.
@@ -245,9 +246,10 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 
 /// `POST /v1/admin`: one path for all verbs, which the body names.
 fn admin_router(smdp: Smdp, listening: admin::Listening) -> Router {
-    let call = move |body: Bytes| async move {
-        let request = serde_json::from_slice(&body)
+    let call = move |ConnectInfo(operator): ConnectInfo<Operator>, body: Bytes| async move {
+        let request: admin::Request = serde_json::from_slice(&body)
             .map_err(|error| Problem::invalid(format!("the body does not fit: {error}")))?;
+        tracing::info!(actor = %operator.actor(), verb = request.verb(), "control");
         let executed =
             tokio::task::spawn_blocking(move || admin::execute(&smdp, Some(listening), request))
                 .await;
