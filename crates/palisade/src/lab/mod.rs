@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 
 use crate::adapters::{SystemClock, SystemEntropy, create_private_directory, is_private_directory};
 use crate::config::File;
-use crate::control::{self, Operator, Problem};
+use crate::control::{self, Problem};
 use crate::trust;
 
 /// Name of the socket in the data folder.
@@ -246,7 +246,7 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 
 /// `POST /v1/admin`: one path for all verbs, which the body names.
 fn admin_router(smdp: Smdp, listening: admin::Listening) -> Router {
-    let call = move |ConnectInfo(operator): ConnectInfo<Operator>, body: Bytes| async move {
+    let call = move |ConnectInfo(operator): ConnectInfo<control::Operator>, body: Bytes| async move {
         let request: admin::Request = serde_json::from_slice(&body)
             .map_err(|error| Problem::invalid(format!("the body does not fit: {error}")))?;
         tracing::info!(actor = %operator.actor(), verb = request.verb(), "control");
