@@ -222,8 +222,8 @@ async fn read_body(
     })
 }
 
-/// Reads on for a while, as much again as a body may have: closing a socket with unread bytes resets the connection, and
-/// the peer would lose the answer that tells it why.
+/// Reads on for a while: closing a socket with unread bytes resets the connection, and the peer would lose the answer that
+/// tells it why. Nothing is kept of what is read.
 async fn discard(body: &mut Incoming, limits: &Limits) {
     let mut left = limits.body_bytes_max.max(DISCARD_BYTES_MIN);
     let reading = async {
@@ -239,7 +239,8 @@ async fn discard(body: &mut Incoming, limits: &Limits) {
     let _ = tokio::time::timeout(DISCARD_TIME_MAX, reading).await;
 }
 
-const DISCARD_BYTES_MIN: usize = 64 * 1024;
+/// Enough for whoever mistakes what this endpoint is for, and sends it a whole file.
+const DISCARD_BYTES_MIN: usize = 4 * 1024 * 1024;
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The moment by which more of a body must have come.

@@ -148,6 +148,12 @@ impl TlsConfig {
         }
     }
 
+    /// Accepts TLS on connections of a listener that is not a [`Server`](crate::server::Server), with none of its limits:
+    /// for comparing with one.
+    pub fn into_acceptor(self) -> Result<tokio_rustls::TlsAcceptor, TlsError> {
+        Ok(Arc::new(self.into_rustls()?).into())
+    }
+
     pub(crate) fn into_rustls(self) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(provider());
         let key = self.identity.certified_key(&provider)?;

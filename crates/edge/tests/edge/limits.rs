@@ -346,6 +346,24 @@ async fn a_body_at_the_limit_passes_and_one_byte_more_does_not() {
 }
 
 #[tokio::test]
+async fn the_sender_of_a_body_far_too_large_still_gets_the_answer() {
+    let limits = Limits {
+        body_bytes_max: 64 * 1024,
+        ..Limits::default()
+    };
+    let server = Running::start(limits, echo()).await;
+    for octets in [100_000, 1 << 20, 3 << 20] {
+        let response = server
+            .client()
+            .post(&url("/length"), HeaderMap::new(), vec![b'b'; octets])
+            .await
+            .unwrap();
+        assert_eq!(response.status.as_u16(), 413, "{octets}");
+    }
+    assert_eq!(server.counters.values().bodies_too_large, 3);
+}
+
+#[tokio::test]
 async fn a_broken_body_does_not_reach_the_handler() {
     let server = Running::start(Limits::default(), echo()).await;
     let mut stream = server.connect().await;
