@@ -55,5 +55,9 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
         keep: args.keep,
         json: args.json || format == Format::Json,
     })?;
-    Ok(if is_good { Ending::Done } else { Ending::Failed })
+    Ok(if is_good {
+        Ending::Done
+    } else {
+        Ending::Failed
+    })
 }

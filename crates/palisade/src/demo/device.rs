@@ -7,19 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use euicc::{Card, CardIdentity, FileNvm, Personalisation, PreloadedProfile};
 use ipa::{
-    Config, Connectivity, Event, HttpRequest, HttpResponse, Ipa, NextWake, Network, NetworkError, Parts, Server,
-    VolatileMemory,
+    Config, Connectivity, Event, HttpRequest, HttpResponse, Ipa, Network, NetworkError, NextWake,
+    Parts, Server, VolatileMemory,
 };
 use pki::Certificate;
 use pki::issue::Credential;
 use rsp::binding::esipa::{self, Function};
 use rsp::binding::http::{Binding, Route};
 use rsp::ids::{Eid, Iccid};
-use rsp::sgp22::{
-    NotificationConfigurationInformation, NotificationEvent, OperatorId, StoreMetadataRequest,
-};
+use rsp::sgp22::{OperatorId, StoreMetadataRequest};
 
-use super::pki::SMDP;
 use super::servers::Resolve;
 use crate::adapters::{HttpsNetwork, SoftCard, SystemClock, SystemEntropy};
 
@@ -60,7 +57,17 @@ pub(super) struct Device {
 impl Device {
     /// Personalises the card and starts the IPA.
     pub(super) fn new(blueprint: Blueprint<'_>) -> anyhow::Result<Self> {
-        let Blueprint { eid, credential, eum, ci, roots, resolve, binding, bootstrap, folder } = blueprint;
+        let Blueprint {
+            eid,
+            credential,
+            eum,
+            ci,
+            roots,
+            resolve,
+            binding,
+            bootstrap,
+            folder,
+        } = blueprint;
         let identity = CardIdentity {
             key: credential.key.clone(),
             euicc_certificate: credential.certificate.clone(),
@@ -72,15 +79,23 @@ impl Device {
             ..Personalisation::new(eid, vec![identity])
         };
         let nvm = FileNvm::open(&folder).context("the card has no memory")?;
-        let card = SoftCard::new(Card::personalise(personalisation, nvm).context("the card cannot be made")?);
-        let radio = Radio { card: card.clone(), without: Arc::default() };
+        let card = SoftCard::new(
+            Card::personalise(personalisation, nvm).context("the card cannot be made")?,
+        );
+        let radio = Radio {
+            card: card.clone(),
+            without: Arc::default(),
+        };
         let faults = Faults::default();
         let network = DeviceNetwork {
             https: HttpsNetwork::new(roots, resolve),
             radio: radio.clone(),
             faults: faults.clone(),
         };
-        let config = Config { esipa_binding: binding, ..Config::default() };
+        let config = Config {
+            esipa_binding: binding,
+            ..Config::default()
+        };
         let parts = Parts {
             card,
             network,
@@ -123,14 +138,19 @@ impl Device {
     /// ICCIDs on the card, in its order.
     pub(super) fn profiles(&mut self) -> anyhow::Result<Vec<Iccid>> {
         let profiles = self.ipa.es10().profiles(None)?;
-        Ok(profiles.into_iter().filter_map(|profile| profile.iccid).collect())
+        Ok(profiles
+            .into_iter()
+            .filter_map(|profile| profile.iccid)
+            .collect())
     }
 
     /// A profile that is installed and not enabled.
     pub(super) fn disabled(&mut self) -> anyhow::Result<Iccid> {
         let enabled = self.enabled();
         let mut profiles = self.profiles()?.into_iter();
-        profiles.find(|iccid| Some(*iccid) != enabled).context("there is no disabled profile")
+        profiles
+            .find(|iccid| Some(*iccid) != enabled)
+            .context("there is no disabled profile")
     }
 
     /// The octets in which the card keeps its state.
@@ -212,21 +232,27 @@ pub(super) struct DeviceNetwork {
 impl Network for DeviceNetwork {
     fn post(&mut self, request: HttpRequest) -> Result<HttpResponse, NetworkError> {
         if !self.radio.check() {
-            return Err(NetworkError::Unreachable { message: "the profile has no coverage".to_owned() });
+            return Err(NetworkError::Unreachable {
+                message: "the profile has no coverage".to_owned(),
+            });
         }
         let fault = self.faults.get();
         let function = fault.and_then(|_| esipa_function(&request));
         if let (Some(Fault::NotSent(broken)), Some(function)) = (fault, function)
             && broken == function
         {
-            return Err(NetworkError::Unreachable { message: "the demo cut the line".to_owned() });
+            return Err(NetworkError::Unreachable {
+                message: "the demo cut the line".to_owned(),
+            });
         }
         let answer = self.https.post(request)?;
         if let (Some(Fault::AnswerLost(broken)), Some(function)) = (fault, function)
             && broken == function
         {
             self.https.disconnect();
-            return Err(NetworkError::Lost { message: "the demo cut the line".to_owned() });
+            return Err(NetworkError::Lost {
+                message: "the demo cut the line".to_owned(),
+            });
         }
         Ok(answer)
     }
@@ -237,18 +263,15 @@ fn esipa_function(request: &HttpRequest) -> Option<Function> {
         return None;
     };
     match Route::from_path(&request.path)? {
-        Route::Asn1 => esipa::Request::from_asn1(&request.body).ok().map(|request| request.function()),
+        Route::Asn1 => esipa::Request::from_asn1(&request.body)
+            .ok()
+            .map(|request| request.function()),
         Route::Json { function, .. } => function.parse().ok(),
     }
 }
 
 /// A bootstrap profile as a maker of devices puts it in: enabled, and good as a Fallback Profile.
 fn preloaded(iccid: Iccid) -> anyhow::Result<PreloadedProfile> {
-    let events = NotificationEvent::of([
-        NotificationEvent::ENABLE,
-        NotificationEvent::DISABLE,
-        NotificationEvent::DELETE,
-    ]);
     Ok(PreloadedProfile {
         metadata: StoreMetadataRequest {
             iccid,
@@ -257,11 +280,7 @@ fn preloaded(iccid: Iccid) -> anyhow::Result<PreloadedProfile> {
             icon_type: None,
             icon: None,
             profile_class: None,
-            notification_configuration_info: Some(vec![NotificationConfigurationInformation {
-                profile_management_operation: events,
-                notification_address: SMDP.to_owned(),
-                extensions: Default::default(),
-            }]),
+            notification_configuration_info: None,
             profile_owner: Some(OperatorId {
                 mcc_mnc: TEST_NETWORK,
                 gid1: None,
@@ -314,8 +333,13 @@ mod tests {
     fn iccids_end_in_their_check_digit() {
         assert_eq!(iccid("89000", 1).unwrap().to_string().len(), 19);
         // The published example of a Luhn number, and its neighbour.
-        assert_eq!(iccid("799273", 98_71).unwrap().to_string(), "7992730000000098719");
-        let all: HashSet<_> = (0..100).map(|number| iccid("8900", number).unwrap()).collect();
+        assert_eq!(
+            iccid("799273", 98_71).unwrap().to_string(),
+            "7992730000000098719"
+        );
+        let all: HashSet<_> = (0..100)
+            .map(|number| iccid("8900", number).unwrap())
+            .collect();
         assert_eq!(all.len(), 100);
     }
 }

@@ -15,7 +15,12 @@ pub(super) struct Fleet {
 
 impl Fleet {
     /// Makes `count` devices; every other one speaks the JSON binding of ESipa.
-    pub(super) fn new(count: u16, pki: &Pki, resolve: &Resolve, folder: &Folder) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        count: u16,
+        pki: &Pki,
+        resolve: &Resolve,
+        folder: &Folder,
+    ) -> anyhow::Result<Self> {
         let devices = (0..count).map(|index| {
             let number = u32::from(index) + 1;
             let eid = eid(EID_PREFIX, number)?;
@@ -26,12 +31,18 @@ impl Fleet {
                 ci: &pki.main.ci.certificate,
                 roots: vec![pki.tls_root()],
                 resolve: resolve.clone(),
-                binding: if index % 2 == 0 { Binding::Asn1 } else { Binding::Json },
+                binding: if index % 2 == 0 {
+                    Binding::Asn1
+                } else {
+                    Binding::Json
+                },
                 bootstrap: iccid("890490", number)?,
                 folder: folder.inner(&format!("devices/{number}"))?,
             })
         });
-        Ok(Self { devices: devices.collect::<anyhow::Result<_>>()? })
+        Ok(Self {
+            devices: devices.collect::<anyhow::Result<_>>()?,
+        })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -77,8 +88,15 @@ impl Fleet {
     pub(super) fn poll(&mut self, range: std::ops::Range<usize>) -> anyhow::Result<()> {
         let devices = self.devices.get_mut(range).context("no such devices")?;
         let panicked = std::thread::scope(|scope| {
-            let polls: Vec<_> = devices.iter_mut().map(|device| scope.spawn(|| device.poll())).collect();
-            polls.into_iter().map(|poll| poll.join()).filter(Result::is_err).count()
+            let polls: Vec<_> = devices
+                .iter_mut()
+                .map(|device| scope.spawn(|| device.poll()))
+                .collect();
+            polls
+                .into_iter()
+                .map(|poll| poll.join())
+                .filter(Result::is_err)
+                .count()
         });
         match panicked {
             0 => Ok(()),

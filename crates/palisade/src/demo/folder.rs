@@ -1,6 +1,7 @@
 //! Where a demo keeps its PKI, databases and cards.
 
 use std::fs;
+use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
@@ -22,7 +23,11 @@ impl Folder {
         let path = match keep {
             Some(path) => {
                 let is_free = fs::read_dir(&path).map_or(true, |mut found| found.next().is_none());
-                ensure!(is_free, "{} is not empty; name a folder that is not there yet", path.display());
+                ensure!(
+                    is_free,
+                    "{} is not empty; name a folder that is not there yet",
+                    path.display()
+                );
                 path
             }
             None => {
@@ -45,18 +50,39 @@ impl Folder {
         Ok(path)
     }
 
+    /// Removes what is temporary, and ends the process, when the user interrupts it. For a task of its own.
+    pub(super) fn remove_when_interrupted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let temporary = (!self.is_kept).then(|| self.path.clone());
+        async move {
+            if tokio::signal::ctrl_c().await.is_err() {
+                return;
+            }
+            if let Some(path) = temporary {
+                // The process ends all the same.
+                let _ = fs::remove_dir_all(path);
+            }
+            std::process::exit(INTERRUPTED);
+        }
+    }
+
     /// Where it stays, if it does.
     pub(super) fn kept(&self) -> Option<&Path> {
         self.is_kept.then_some(self.path.as_path())
     }
 }
 
+/// What shells report for a process that SIGINT ended.
+const INTERRUPTED: i32 = 130;
+
 impl Drop for Folder {
     fn drop(&mut self) {
         if !self.is_kept
             && let Err(error) = fs::remove_dir_all(&self.path)
         {
-            crate::output::note(&format!("{} could not be removed: {error}", self.path.display()));
+            crate::output::note(&format!(
+                "{} could not be removed: {error}",
+                self.path.display()
+            ));
         }
     }
 }

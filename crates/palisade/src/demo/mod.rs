@@ -63,7 +63,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         false => output::print(&report.to_table(screen::colours_for_output()))?,
     }
     if let Some(kept) = folder.kept() {
-        output::note(&format!("PKI, databases and cards are kept in {}", kept.display()));
+        output::note(&format!(
+            "PKI, databases and cards are kept in {}",
+            kept.display()
+        ));
     }
     Ok(report.is_good())
 }

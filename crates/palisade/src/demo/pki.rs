@@ -47,17 +47,26 @@ impl Pki {
         let unknown = TestPki::new(rng, Curve::P256, &options).context("no second PKI")?;
         let good = (now.plus_days(-1), now.plus_days(365));
         let over = (now.plus_days(-2), now.plus_days(-1));
-        let eum = CertificateTemplate::eum("Revoked EUM", "Revoked EUM", "89049033", oid("2.999.6")?);
+        let eum =
+            CertificateTemplate::eum("Revoked EUM", "Revoked EUM", "89049033", oid("2.999.6")?);
         let revoked_eum = issue(eum, good, &main.ci)?;
         let smdp = |validity| {
             let hosts = [SMDP.to_owned()];
-            let template =
-                CertificateTemplate::server_tls(pki::Role::SmDpTls, "Palisade Test", &hosts, oid(SMDP_OID)?);
+            let template = CertificateTemplate::server_tls(
+                pki::Role::SmDpTls,
+                "Palisade Test",
+                &hosts,
+                oid(SMDP_OID)?,
+            );
             issue(template, validity, &main.tls_ca)
         };
         let eim = |host: &str, validity| {
             let hosts = [host.to_owned()];
-            issue(CertificateTemplate::eim_tls("DE", &hosts, Some(oid("2.999.20")?)), validity, &main.tls_ca)
+            issue(
+                CertificateTemplate::eim_tls("DE", &hosts, Some(oid("2.999.20")?)),
+                validity,
+                &main.tls_ca,
+            )
         };
         let crl = CrlTemplate {
             number: 2,
@@ -80,7 +89,9 @@ impl Pki {
 
     /// Keeps the good part in files.
     pub(super) fn write_to(&self, folder: &Path) -> anyhow::Result<()> {
-        self.main.write_to(folder).context("the PKI could not be written")
+        self.main
+            .write_to(folder)
+            .context("the PKI could not be written")
     }
 
     /// The CI with its CRL, for servers.
@@ -97,7 +108,9 @@ impl Pki {
 
     /// A good eUICC.
     pub(super) fn euicc(&self, eid: Eid) -> anyhow::Result<Credential> {
-        Ok(self.main.issue_euicc(&mut SystemEntropy, &eid.to_string())?)
+        Ok(self
+            .main
+            .issue_euicc(&mut SystemEntropy, &eid.to_string())?)
     }
 
     /// An eUICC whose certificate ran out. Its chain is good otherwise.
@@ -108,36 +121,61 @@ impl Pki {
 
     /// An eUICC of the manufacturer whose certificate was revoked.
     pub(super) fn revoked_euicc(&self, eid: Eid) -> anyhow::Result<Credential> {
-        self.euicc_of(&self.revoked_eum, eid, (self.now.plus_days(-1), self.now.plus_days(365)))
+        self.euicc_of(
+            &self.revoked_eum,
+            eid,
+            (self.now.plus_days(-1), self.now.plus_days(365)),
+        )
     }
 
-    fn euicc_of(&self, eum: &Credential, eid: Eid, validity: Validity) -> anyhow::Result<Credential> {
+    fn euicc_of(
+        &self,
+        eum: &Credential,
+        eid: Eid,
+        validity: Validity,
+    ) -> anyhow::Result<Credential> {
         let organisation = eum.certificate.organisation().unwrap_or_default();
-        issue(CertificateTemplate::euicc(organisation, &eid.to_string()), validity, eum)
+        issue(
+            CertificateTemplate::euicc(organisation, &eid.to_string()),
+            validity,
+            eum,
+        )
     }
 }
 
 /// Chain and key of a TLS server.
 pub(super) fn tls_identity(credential: &Credential) -> anyhow::Result<Identity> {
     let key = credential.key.to_pkcs8_der()?;
-    Ok(Identity::from_der(vec![credential.certificate.der().to_vec()], key.as_bytes().to_vec())?)
+    Ok(Identity::from_der(
+        vec![credential.certificate.der().to_vec()],
+        key.as_bytes().to_vec(),
+    )?)
 }
 
 /// A certificate as messages carry it.
 pub(super) fn wire(certificate: &pki::Certificate) -> anyhow::Result<rsp::sgp22::Certificate> {
-    Ok(rsp::sgp22::Certificate::from_der_bytes(certificate.der().to_vec())?)
+    Ok(rsp::sgp22::Certificate::from_der_bytes(
+        certificate.der().to_vec(),
+    )?)
 }
 
 /// A signature as messages carry it, over the concatenation of the parts.
-pub(super) fn signature(key: &PrivateKey, parts: &[&[u8]]) -> anyhow::Result<rsp::sgp22::Signature> {
+pub(super) fn signature(
+    key: &PrivateKey,
+    parts: &[&[u8]],
+) -> anyhow::Result<rsp::sgp22::Signature> {
     let signature = key.sign_parts(parts)?;
-    Ok(rsp::sgp22::Signature(signature.as_bytes().as_slice().into()))
+    Ok(rsp::sgp22::Signature(
+        signature.as_bytes().as_slice().into(),
+    ))
 }
 
 /// The `number`-th EID of a manufacturer.
 pub(super) fn eid(prefix: &str, number: u32) -> anyhow::Result<Eid> {
     let digits = 30_usize.saturating_sub(prefix.len());
-    Ok(Eid::with_check_digits(&format!("{prefix}{number:0digits$}"))?)
+    Ok(Eid::with_check_digits(&format!(
+        "{prefix}{number:0digits$}"
+    ))?)
 }
 
 /// First digits of the EIDs of the good manufacturer.

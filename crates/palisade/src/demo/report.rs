@@ -84,7 +84,10 @@ pub(super) enum Reaction {
 
 impl Reaction {
     pub(super) fn refused(by: &'static str, rule: impl Into<String>) -> Self {
-        Self::Refused { by, rule: rule.into() }
+        Self::Refused {
+            by,
+            rule: rule.into(),
+        }
     }
 
     pub(super) fn through(what: impl Into<String>) -> Self {
@@ -105,7 +108,10 @@ impl Verdict {
     pub(super) fn of(trial: &anyhow::Result<Trial>) -> Self {
         match trial {
             Err(_) => Self::NotTried,
-            Ok(Trial { reaction: Reaction::Through(_), .. }) => Self::GotThrough,
+            Ok(Trial {
+                reaction: Reaction::Through(_),
+                ..
+            }) => Self::GotThrough,
             Ok(Trial { changes, .. }) if !changes.is_empty() => Self::ChangedState,
             Ok(_) => Self::Stopped,
         }
@@ -136,7 +142,13 @@ impl Report {
             Ok(detail) => (StepOutcome::Done, detail),
             Err(error) => (StepOutcome::Failed, format!("{error:#}")),
         };
-        self.steps.push(Step { name, via, outcome, detail, duration_ms: millis(took) });
+        self.steps.push(Step {
+            name,
+            via,
+            outcome,
+            detail,
+            duration_ms: millis(took),
+        });
         outcome == StepOutcome::Done
     }
 
@@ -162,11 +174,27 @@ impl Report {
         let verdict = Verdict::of(&trial);
         let (stopped_by, rule) = match trial {
             Err(error) => ("", format!("{error:#}")),
-            Ok(Trial { reaction: Reaction::Through(what), .. }) => ("", what),
-            Ok(Trial { reaction: Reaction::Refused { by, rule }, changes }) if changes.is_empty() => (by, rule),
-            Ok(Trial { reaction: Reaction::Refused { by, .. }, changes }) => (by, changes.join("; ")),
+            Ok(Trial {
+                reaction: Reaction::Through(what),
+                ..
+            }) => ("", what),
+            Ok(Trial {
+                reaction: Reaction::Refused { by, rule },
+                changes,
+            }) if changes.is_empty() => (by, rule),
+            Ok(Trial {
+                reaction: Reaction::Refused { by, .. },
+                changes,
+            }) => (by, changes.join("; ")),
         };
-        self.attacks.push(Attack { kind, name, verdict, stopped_by, rule, duration_ms: millis(took) });
+        self.attacks.push(Attack {
+            kind,
+            name,
+            verdict,
+            stopped_by,
+            rule,
+            duration_ms: millis(took),
+        });
         verdict == Verdict::Stopped
     }
 
@@ -175,8 +203,14 @@ impl Report {
         self.duration_ms = millis(self.begun.elapsed());
         self.good = !self.steps.is_empty()
             && !self.attacks.is_empty()
-            && self.steps.iter().all(|step| step.outcome == StepOutcome::Done)
-            && self.attacks.iter().all(|attack| attack.verdict == Verdict::Stopped);
+            && self
+                .steps
+                .iter()
+                .all(|step| step.outcome == StepOutcome::Done)
+            && self
+                .attacks
+                .iter()
+                .all(|attack| attack.verdict == Verdict::Stopped);
     }
 
     /// Whether every step succeeded and every attack was stopped. A demo without attacks has shown nothing.
@@ -189,8 +223,8 @@ impl Report {
         let steps = self.steps.iter().map(Step::row);
         let attacks = self.attacks.iter().map(Attack::row);
         let headings = [
-            Row::heading("STEP", "OVER", "RESULT", ""),
-            Row::heading("ATTACK", "STOPPED BY", "RULE", "STATE"),
+            Row::heading("STEP", "OVER", "", "RESULT"),
+            Row::heading("ATTACK", "STOPPED BY", "STATE", "RULE"),
         ];
         let [of_steps, of_attacks] = headings;
         let rows: Vec<Row> = std::iter::once(of_steps)
@@ -204,9 +238,21 @@ impl Report {
     }
 
     fn summary(&self, colours: Colours) -> String {
-        let done = self.steps.iter().filter(|step| step.outcome == StepOutcome::Done).count();
-        let stopped = self.attacks.iter().filter(|attack| attack.verdict == Verdict::Stopped).count();
-        let (colour, word) = if self.good { (colours.good, "GOOD") } else { (colours.bad, "NOT GOOD") };
+        let done = self
+            .steps
+            .iter()
+            .filter(|step| step.outcome == StepOutcome::Done)
+            .count();
+        let stopped = self
+            .attacks
+            .iter()
+            .filter(|attack| attack.verdict == Verdict::Stopped)
+            .count();
+        let (colour, word) = if self.good {
+            (colours.good, "GOOD")
+        } else {
+            (colours.bad, "NOT GOOD")
+        };
         format!(
             "{colour}{word}{off}: {done} of {steps} steps done, {stopped} of {attacks} attacks stopped; {devices} devices, {seconds:.1} s",
             off = colours.off,
@@ -234,25 +280,40 @@ enum RowKind {
 }
 
 impl Row {
-    fn heading(what: &str, who: &str, result: &str, state: &str) -> Self {
-        let cells = [what, who, result, state, "MS"].map(str::to_owned);
-        Self { kind: RowKind::Heading, cells }
+    fn heading(what: &str, who: &str, state: &str, result: &str) -> Self {
+        let cells = [what, "MS", who, state, result].map(str::to_owned);
+        Self {
+            kind: RowKind::Heading,
+            cells,
+        }
     }
 
     fn gap() -> Self {
-        Self { kind: RowKind::Gap, cells: Default::default() }
+        Self {
+            kind: RowKind::Gap,
+            cells: Default::default(),
+        }
     }
 }
 
 impl Step {
     fn row(&self) -> Row {
         let (kind, state) = match self.outcome {
-            StepOutcome::Done => (RowKind::Good, ""),
+            StepOutcome::Done => (RowKind::Good, "done"),
             StepOutcome::Failed => (RowKind::Bad, "FAILED"),
             StepOutcome::NotRun => (RowKind::NotRun, "not run"),
         };
-        let cells = [self.name, self.via, &self.detail, state, &self.duration_ms.to_string()];
-        Row { kind, cells: cells.map(printable) }
+        let cells = [
+            self.name,
+            &self.duration_ms.to_string(),
+            self.via,
+            state,
+            &self.detail,
+        ];
+        Row {
+            kind,
+            cells: cells.map(printable),
+        }
     }
 }
 
@@ -265,21 +326,33 @@ impl Attack {
             Verdict::NotTried => (RowKind::Bad, "NOT TRIED"),
         };
         let name = format!("{}: {}", self.kind, self.name);
-        let cells = [&name, self.stopped_by, &self.rule, state, &self.duration_ms.to_string()];
-        Row { kind, cells: cells.map(printable) }
+        let cells = [
+            &name,
+            &self.duration_ms.to_string(),
+            self.stopped_by,
+            state,
+            &self.rule,
+        ];
+        Row {
+            kind,
+            cells: cells.map(printable),
+        }
     }
 }
 
-/// Aligned columns; the last one to the right.
+/// Aligned columns. The last one is the longest, and may go on in the next line of a narrow terminal.
 fn layout(rows: &[Row], colours: Colours) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.cells.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        cells
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
     };
-    let [what, who, result, state, time] = [0, 1, 2, 3, 4].map(width);
+    let [what, time, who, state] = [0, 1, 2, 3].map(width);
     let mut text = String::new();
     for row in rows {
-        let [cell_what, cell_who, cell_result, cell_state, cell_time] = &row.cells;
+        let [cell_what, cell_time, cell_who, cell_state, cell_result] = &row.cells;
         let (before, mark) = match row.kind {
             RowKind::Gap => {
                 text.push('\n');
@@ -296,9 +369,13 @@ fn layout(rows: &[Row], colours: Colours) -> String {
             _ => ("", colours.off),
         };
         let line = format!(
-            "{cell_what:<what$}  {cell_who:<who$}  {cell_result:<result$}  {cell_state:<state$}  {cell_time:>time$}"
+            "{cell_what:<what$}  {cell_time:>time$}  {cell_who:<who$}  {cell_state:<state$}  {cell_result}"
         );
-        let _ = writeln!(text, "{before}{mark}{after_mark}  {}{after_line}", line.trim_end());
+        let _ = writeln!(
+            text,
+            "{before}{mark}{after_mark}  {}{after_line}",
+            line.trim_end()
+        );
     }
     text
 }
@@ -331,11 +408,20 @@ mod tests {
     #[test]
     fn an_attack_is_stopped_only_when_it_was_refused_and_nothing_changed() {
         assert_eq!(Verdict::of(&trial(refused(), &[])), Verdict::Stopped);
-        assert_eq!(Verdict::of(&trial(refused(), &["eIM: a counter"])), Verdict::ChangedState);
+        assert_eq!(
+            Verdict::of(&trial(refused(), &["eIM: a counter"])),
+            Verdict::ChangedState
+        );
         let through = || Reaction::through("the package was executed");
         assert_eq!(Verdict::of(&trial(through(), &[])), Verdict::GotThrough);
-        assert_eq!(Verdict::of(&trial(through(), &["enabled"])), Verdict::GotThrough);
-        assert_eq!(Verdict::of(&Err(anyhow::anyhow!("no connection"))), Verdict::NotTried);
+        assert_eq!(
+            Verdict::of(&trial(through(), &["enabled"])),
+            Verdict::GotThrough
+        );
+        assert_eq!(
+            Verdict::of(&Err(anyhow::anyhow!("no connection"))),
+            Verdict::NotTried
+        );
     }
 
     #[test]
@@ -360,15 +446,34 @@ mod tests {
     fn the_table_says_what_failed_and_why() {
         let good = report(Ok("4 cards".to_owned()), trial(refused(), &[]));
         let table = good.to_table(Colours::NONE);
-        assert!(table.contains("ok    make it            ES10b"), "{table}");
-        assert!(table.contains("ok    package: replayed  eUICC       replayError (4)  unchanged"), "{table}");
-        assert!(table.contains("GOOD: 1 of 1 steps done, 1 of 1 attacks stopped; 4 devices"), "{table}");
+        assert!(
+            table.contains("ok    make it            12  ES10b       done       4 cards"),
+            "{table}"
+        );
+        let attack = "ok    package: replayed   3  eUICC       unchanged  replayError (4)";
+        assert!(table.contains(attack), "{table}");
+        assert!(
+            table.contains("GOOD: 1 of 1 steps done, 1 of 1 attacks stopped; 4 devices"),
+            "{table}"
+        );
 
-        let bad = report(Err(anyhow::anyhow!("no disk")), trial(refused(), &["profile enabled"]));
+        let bad = report(
+            Err(anyhow::anyhow!("no disk")),
+            trial(refused(), &["profile enabled"]),
+        );
         let table = bad.to_table(Colours::NONE);
-        assert!(table.contains("FAIL  make it") && table.contains("no disk"), "{table}");
-        assert!(table.contains("profile enabled") && table.contains("CHANGED"), "{table}");
-        assert!(table.contains("NOT GOOD: 0 of 1 steps done, 0 of 1 attacks stopped"), "{table}");
+        assert!(
+            table.contains("FAIL  make it") && table.contains("no disk"),
+            "{table}"
+        );
+        assert!(
+            table.contains("profile enabled") && table.contains("CHANGED"),
+            "{table}"
+        );
+        assert!(
+            table.contains("NOT GOOD: 0 of 1 steps done, 0 of 1 attacks stopped"),
+            "{table}"
+        );
     }
 
     #[test]

@@ -23,7 +23,13 @@ pub(super) struct Colours {
 }
 
 impl Colours {
-    pub(super) const NONE: Self = Self { good: "", bad: "", dim: "", strong: "", off: "" };
+    pub(super) const NONE: Self = Self {
+        good: "",
+        bad: "",
+        dim: "",
+        strong: "",
+        off: "",
+    };
     const TERMINAL: Self = Self {
         good: "\u{1b}[32m",
         bad: "\u{1b}[1;31m",
@@ -35,7 +41,11 @@ impl Colours {
     fn of(is_terminal: bool) -> Self {
         // https://no-color.org
         let is_wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        if is_terminal && is_wanted { Self::TERMINAL } else { Self::NONE }
+        if is_terminal && is_wanted {
+            Self::TERMINAL
+        } else {
+            Self::NONE
+        }
     }
 }
 
@@ -47,13 +57,20 @@ pub(super) fn colours_for_output() -> Colours {
 impl Screen {
     pub(super) fn new() -> Self {
         let colours = std::io::stderr().is_terminal();
-        Self { begun: Instant::now(), colours }
+        Self {
+            begun: Instant::now(),
+            colours,
+        }
     }
 
     /// Something was done, well or not.
     pub(super) fn done(&self, name: &str, is_good: bool, took: Duration) {
         let colours = Colours::of(self.colours);
-        let (colour, mark) = if is_good { (colours.good, "ok  ") } else { (colours.bad, "FAIL") };
+        let (colour, mark) = if is_good {
+            (colours.good, "ok  ")
+        } else {
+            (colours.bad, "FAIL")
+        };
         let line = format!(
             "{dim}{since:6.2} s{off}  {colour}{mark}{off}  {name} {dim}({took} ms){off}",
             since = self.begun.elapsed().as_secs_f64(),

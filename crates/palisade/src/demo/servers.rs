@@ -72,19 +72,40 @@ impl Servers {
             .enable_all()
             .build()
             .context("the runtime cannot be started")?;
+        runtime.spawn(folder.remove_when_interrupted());
         let smdp = open_smdp(pki, folder)?;
         let smdp_listener = runtime.block_on(Listener::router(&smdp, &pki.main.smdp_tls))?;
         let to_smdp = vec![(SMDP.to_owned(), smdp_listener.address)];
         let main = &pki.main;
-        let eim = EimSettings::new(pki, folder, EIM, &main.eim_signing.key, &main.eim_tls, &to_smdp)?;
-        let second =
-            EimSettings::new(pki, folder, SECOND_EIM, &pki.second_eim_key, &pki.second_eim_tls, &to_smdp)?;
+        let eim = EimSettings::new(
+            pki,
+            folder,
+            EIM,
+            &main.eim_signing.key,
+            &main.eim_tls,
+            &to_smdp,
+        )?;
+        let second = EimSettings::new(
+            pki,
+            folder,
+            SECOND_EIM,
+            &pki.second_eim_key,
+            &pki.second_eim_tls,
+            &to_smdp,
+        )?;
         let eim = runtime.block_on(EimHost::start(eim))?;
         let second_eim = runtime.block_on(EimHost::start(second))?;
         let mut resolve = to_smdp;
         resolve.push((EIM.to_owned(), eim.settings.address));
         resolve.push((SECOND_EIM.to_owned(), second_eim.settings.address));
-        Ok(Self { runtime, smdp, smdp_listener: Some(smdp_listener), eim, second_eim, resolve })
+        Ok(Self {
+            runtime,
+            smdp,
+            smdp_listener: Some(smdp_listener),
+            eim,
+            second_eim,
+            resolve,
+        })
     }
 
     /// Where devices find the servers.
@@ -105,14 +126,26 @@ impl Servers {
 
     /// Requests that made a handler panic, on any server (they are answered with HTTP 500).
     pub(super) fn panics(&self) -> u64 {
-        let eims = [&self.eim, &self.second_eim].into_iter().filter_map(|eim| eim.running.as_ref());
-        let listeners = eims.map(|(_, listener)| listener).chain(self.smdp_listener.as_ref());
-        listeners.map(|listener| listener.counters.values().handler_panics).sum()
+        let eims = [&self.eim, &self.second_eim]
+            .into_iter()
+            .filter_map(|eim| eim.running.as_ref());
+        let listeners = eims
+            .map(|(_, listener)| listener)
+            .chain(self.smdp_listener.as_ref());
+        listeners
+            .map(|listener| listener.counters.values().handler_panics)
+            .sum()
     }
 
     /// Ends everything.
     pub(super) fn stop(self) {
-        let Self { runtime, smdp_listener, mut eim, mut second_eim, .. } = self;
+        let Self {
+            runtime,
+            smdp_listener,
+            mut eim,
+            mut second_eim,
+            ..
+        } = self;
         for host in [&mut eim, &mut second_eim] {
             if let Err(error) = host.stop(&runtime) {
                 crate::output::note(&format!("an eIM did not stop properly: {error:#}"));
@@ -127,7 +160,10 @@ impl Servers {
 
 impl EimHost {
     async fn start(settings: EimSettings) -> anyhow::Result<Self> {
-        let mut host = Self { running: None, settings };
+        let mut host = Self {
+            running: None,
+            settings,
+        };
         host.resume().await?;
         Ok(host)
     }
@@ -187,7 +223,8 @@ impl EimSettings {
     }
 
     fn open(&self) -> anyhow::Result<Arc<Eim>> {
-        let authority = LocalAuthority::new(self.identity.clone(), Arc::new(self.signing_key.clone()));
+        let authority =
+            LocalAuthority::new(self.identity.clone(), Arc::new(self.signing_key.clone()));
         let parts = Parts {
             authority: Arc::new(authority),
             trust: self.trust.clone(),
@@ -217,11 +254,19 @@ impl Listener {
     {
         let (address, counters) = (server.local_addr(), server.counters());
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve(server, Box::pin(async {
-            // An error means that the owner is gone: then it is time, too.
-            let _ = stopped.await;
-        })));
-        Self { address, counters, stop, task }
+        let task = tokio::spawn(serve(
+            server,
+            Box::pin(async {
+                // An error means that the owner is gone: then it is time, too.
+                let _ = stopped.await;
+            }),
+        ));
+        Self {
+            address,
+            counters,
+            stop,
+            task,
+        }
     }
 
     async fn stop(self) {
@@ -264,5 +309,11 @@ fn open_smdp(pki: &Pki, folder: &Folder) -> anyhow::Result<Smdp> {
     let store = Store::open(&database, smdp::MIGRATIONS, StoreOptions::default())
         .context("the database of the SM-DP+ cannot be opened")?;
     let config = smdp::Config::new(SMDP, oid(SMDP_OID)?);
-    Ok(Smdp::open(config, store, identities, || SystemClock.timestamp(), SystemEntropy)?)
+    Ok(Smdp::open(
+        config,
+        store,
+        identities,
+        || SystemClock.timestamp(),
+        SystemEntropy,
+    )?)
 }

@@ -58,10 +58,23 @@ impl Snapshot {
         for device in eim.devices(None, ROWS_MAX)? {
             let eid = device.eid;
             let named = |what: &str| format!("eIM: {what} of {eid}");
-            let operations = eim.operations(eid, None, ROWS_MAX)?.into_iter().map(|operation| {
-                let sent = (operation.counter, operation.eim_transaction_id, operation.request);
-                (operation.id, operation.state, sent, operation.result, operation.outcome)
-            });
+            let operations = eim
+                .operations(eid, None, ROWS_MAX)?
+                .into_iter()
+                .map(|operation| {
+                    let sent = (
+                        operation.counter,
+                        operation.eim_transaction_id,
+                        operation.request,
+                    );
+                    (
+                        operation.id,
+                        operation.state,
+                        sent,
+                        operation.result,
+                        operation.outcome,
+                    )
+                });
             self.note(named("operations"), operations.collect::<Vec<_>>());
             self.note(named("profiles"), eim.profiles(eid)?);
             self.note(named("eIMs"), eim.associated_eims(eid)?);
@@ -73,7 +86,10 @@ impl Snapshot {
 
     fn smdp(&mut self, world: &World<'_>) -> anyhow::Result<()> {
         let smdp = &world.servers.smdp;
-        self.note("SM-DP+: profiles and orders".to_owned(), smdp.inventory().profiles(None, ROWS_MAX)?);
+        self.note(
+            "SM-DP+: profiles and orders".to_owned(),
+            smdp.inventory().profiles(None, ROWS_MAX)?,
+        );
         for device in world.fleet.iter() {
             let eid = device.eid.to_string();
             let records = smdp.notifications().of_euicc(&eid, ROWS_MAX)?;
@@ -84,9 +100,14 @@ impl Snapshot {
 
     /// The names of what is different, or is there only once.
     pub(super) fn changes(&self, after: &Self) -> Vec<String> {
-        let names: std::collections::BTreeSet<&String> = self.0.keys().chain(after.0.keys()).collect();
+        let names: std::collections::BTreeSet<&String> =
+            self.0.keys().chain(after.0.keys()).collect();
         let differs = |name: &&&String| self.0.get(**name) != after.0.get(**name);
-        names.iter().filter(differs).map(|name| (*name).clone()).collect()
+        names
+            .iter()
+            .filter(differs)
+            .map(|name| (*name).clone())
+            .collect()
     }
 }
 

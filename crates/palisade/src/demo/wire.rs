@@ -4,7 +4,9 @@ use anyhow::{Context, bail};
 use edge::client::{BlockingClient, Client, ClientOptions, Response};
 use edge::tls::Trust;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use rsp::binding::http::{AdminProtocol, Binding, HEADER_ADMIN_PROTOCOL, Interface, PATH_ASN1, UserAgent};
+use rsp::binding::http::{
+    AdminProtocol, Binding, HEADER_ADMIN_PROTOCOL, Interface, PATH_ASN1, UserAgent,
+};
 use rsp::binding::{es9plus, esipa};
 use rsp::ids::Eid;
 use rsp::sgp32::{
@@ -35,22 +37,41 @@ pub(super) fn client(world: &World<'_>) -> anyhow::Result<Client> {
 
 impl Wire {
     pub(super) fn new(world: &World<'_>) -> anyhow::Result<Self> {
-        Ok(Self { client: BlockingClient::with_options(options(world))? })
+        Ok(Self {
+            client: BlockingClient::with_options(options(world))?,
+        })
     }
 
     /// Sends a body and gives the answer, whatever it is.
-    pub(super) fn post(&self, host: &str, path: &str, content_type: &str, body: Vec<u8>) -> anyhow::Result<Response> {
+    pub(super) fn post(
+        &self,
+        host: &str,
+        path: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> anyhow::Result<Response> {
         let headers = headers(content_type)?;
-        Ok(self.client.post(&format!("https://{host}{path}"), headers, body)?)
+        Ok(self
+            .client
+            .post(&format!("https://{host}{path}"), headers, body)?)
     }
 
     /// Calls a function of ESipa in the ASN.1 binding. `None`: the eIM did not accept it (HTTP 403).
-    pub(super) fn esipa(&self, request: &esipa::Request) -> anyhow::Result<Option<esipa::Response>> {
-        let answer = self.post(EIM, PATH_ASN1, Binding::Asn1.content_type(), request.to_asn1())?;
+    pub(super) fn esipa(
+        &self,
+        request: &esipa::Request,
+    ) -> anyhow::Result<Option<esipa::Response>> {
+        let answer = self.post(
+            EIM,
+            PATH_ASN1,
+            Binding::Asn1.content_type(),
+            request.to_asn1(),
+        )?;
         match answer.status {
-            StatusCode::OK | StatusCode::NO_CONTENT => {
-                Ok(Some(esipa::Response::from_asn1(request.function(), &answer.body)?))
-            }
+            StatusCode::OK | StatusCode::NO_CONTENT => Ok(Some(esipa::Response::from_asn1(
+                request.function(),
+                &answer.body,
+            )?)),
             StatusCode::FORBIDDEN => Ok(None),
             status => bail!("the eIM answered with HTTP {status}"),
         }
@@ -94,7 +115,10 @@ impl Wire {
         let path = Interface::Es9Plus.path(function);
         let answer = self.post(SMDP, &path, Binding::Json.content_type(), body)?;
         match answer.status {
-            StatusCode::OK => Ok(es9plus::Response::from_json(request.function(), &answer.body)?),
+            StatusCode::OK => Ok(es9plus::Response::from_json(
+                request.function(),
+                &answer.body,
+            )?),
             StatusCode::NO_CONTENT => Ok(es9plus::Response::HandleNotification),
             status => bail!("the SM-DP+ answered with HTTP {status}"),
         }
@@ -104,8 +128,15 @@ impl Wire {
 fn headers(content_type: &str) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(content_type)?);
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(UserAgent::Ipad.as_str()));
-    let version = HeaderValue::from_str(&AdminProtocol::DEFAULT.to_string()).context("no version")?;
-    headers.insert(HeaderName::from_bytes(HEADER_ADMIN_PROTOCOL.as_bytes())?, version);
+    headers.insert(
+        header::USER_AGENT,
+        HeaderValue::from_static(UserAgent::Ipad.as_str()),
+    );
+    let version =
+        HeaderValue::from_str(&AdminProtocol::DEFAULT.to_string()).context("no version")?;
+    headers.insert(
+        HeaderName::from_bytes(HEADER_ADMIN_PROTOCOL.as_bytes())?,
+        version,
+    );
     Ok(headers)
 }

@@ -55,7 +55,14 @@ pub(super) fn operator() -> Actor {
 
 impl<'f> World<'f> {
     pub(super) fn new(folder: &'f Folder, pki: Pki, servers: Servers, fleet: Fleet) -> Self {
-        Self { folder, pki, servers, fleet, offered: 0, strangers: 0 }
+        Self {
+            folder,
+            pki,
+            servers,
+            fleet,
+            offered: 0,
+            strangers: 0,
+        }
     }
 
     /// The eIM.
@@ -76,7 +83,11 @@ impl<'f> World<'f> {
         };
         let metadata = ProfileMetadata {
             fallback_allowed: true,
-            owner: Some(Owner { mcc_mnc: TEST_NETWORK, gid1: None, gid2: None }),
+            owner: Some(Owner {
+                mcc_mnc: TEST_NETWORK,
+                gid1: None,
+                gid2: None,
+            }),
             ..ProfileMetadata::new("GSMA TS.48", package.name, ProfileClass::Operational)
         };
         let smdp = &self.servers.smdp;
@@ -89,8 +100,12 @@ impl<'f> World<'f> {
         })?;
         let iccid = imported.first().copied().context("nothing was imported")?;
         let actor = smdp::Actor::Administration;
-        let profile = OrderedProfile::Iccid { iccid, profile_type: None };
-        smdp.orders().download_order(&actor, DownloadOrder { eid, profile })?;
+        let profile = OrderedProfile::Iccid {
+            iccid,
+            profile_type: None,
+        };
+        smdp.orders()
+            .download_order(&actor, DownloadOrder { eid, profile })?;
         let confirmed = smdp.orders().confirm_order(
             &actor,
             ConfirmOrder {
@@ -112,7 +127,9 @@ impl<'f> World<'f> {
     /// Where a profile stands at the SM-DP+.
     pub(super) fn state_at_smdp(&self, iccid: &Iccid) -> anyhow::Result<ProfileState> {
         let profile = self.servers.smdp.inventory().profile(iccid)?;
-        Ok(profile.context("the SM-DP+ does not know the profile")?.state)
+        Ok(profile
+            .context("the SM-DP+ does not know the profile")?
+            .state)
     }
 
     /// Enters a device at the eIM.
@@ -122,18 +139,30 @@ impl<'f> World<'f> {
             association_token: token,
             ..NewDevice::new(eid)
         };
-        self.servers.wait(self.eim()?.register_device(&operator(), device))?;
+        self.servers
+            .wait(self.eim()?.register_device(&operator(), device))?;
         Ok(())
     }
 
     /// Queues an operation.
     pub(super) fn propose(&self, eid: Eid, commands: Vec<Command>) -> anyhow::Result<Uuid> {
-        let proposal = Proposal { eid, commands, lifetime_ms: None };
-        Ok(self.servers.wait(self.eim()?.propose(&operator(), proposal))?.id)
+        let proposal = Proposal {
+            eid,
+            commands,
+            lifetime_ms: None,
+        };
+        Ok(self
+            .servers
+            .wait(self.eim()?.propose(&operator(), proposal))?
+            .id)
     }
 
     /// Queues an operation for a device of the fleet, lets the device poll, and expects the operation to be done.
-    pub(super) fn operate(&mut self, index: usize, commands: Vec<Command>) -> anyhow::Result<Operation> {
+    pub(super) fn operate(
+        &mut self,
+        index: usize,
+        commands: Vec<Command>,
+    ) -> anyhow::Result<Operation> {
         let id = self.propose(self.fleet.device(index)?.eid, commands)?;
         self.fleet.device_mut(index)?.poll();
         self.expect(id, OperationState::Done)
@@ -162,7 +191,9 @@ impl<'f> World<'f> {
     /// Nothing may wait for the device.
     pub(super) fn expect_idle(&self, eid: Eid) -> anyhow::Result<()> {
         let operations = self.eim()?.operations(eid, None, 100)?;
-        let open = operations.iter().find(|operation| !operation.state.is_over());
+        let open = operations
+            .iter()
+            .find(|operation| !operation.state.is_over());
         ensure!(open.is_none(), "an operation is still open: {open:?}");
         Ok(())
     }
@@ -176,7 +207,10 @@ impl<'f> World<'f> {
         let mut at_eim: Vec<Iccid> = known.iter().map(|profile| profile.iccid).collect();
         on_card.sort();
         at_eim.sort();
-        let known_enabled = known.iter().find(|profile| profile.enabled).map(|profile| profile.iccid);
+        let known_enabled = known
+            .iter()
+            .find(|profile| profile.enabled)
+            .map(|profile| profile.iccid);
         ensure!(
             (&on_card, enabled) == (&at_eim, known_enabled),
             "the eIM believes {at_eim:?} with {known_enabled:?} enabled; the card holds {on_card:?} with {enabled:?}"

@@ -20,16 +20,28 @@ pub(super) fn enable(world: &mut World<'_>) -> anyhow::Result<String> {
     for index in lucky.clone() {
         let device = world.fleet.device_mut(index)?;
         let (eid, iccid) = (device.eid, device.disabled()?);
-        let operation = world.propose(eid, vec![Command::Enable { iccid, rollback: true }])?;
+        let operation = world.propose(
+            eid,
+            vec![Command::Enable {
+                iccid,
+                rollback: true,
+            }],
+        )?;
         expected.push((index, iccid, operation));
     }
     world.fleet.poll(lucky)?;
     for (index, iccid, operation) in &expected {
         world.expect(*operation, OperationState::Done)?;
         let enabled = world.fleet.device(*index)?.enabled();
-        ensure!(enabled == Some(*iccid), "{enabled:?} is enabled instead of {iccid}");
+        ensure!(
+            enabled == Some(*iccid),
+            "{enabled:?} is enabled instead of {iccid}"
+        );
     }
-    Ok(format!("{} devices delivered the result over the new profile", expected.len()))
+    Ok(format!(
+        "{} devices delivered the result over the new profile",
+        expected.len()
+    ))
 }
 
 pub(super) fn list(world: &mut World<'_>) -> anyhow::Result<String> {
@@ -46,7 +58,9 @@ pub(super) fn list(world: &mut World<'_>) -> anyhow::Result<String> {
         world.expect_inventory(index)?;
         count += world.fleet.device_mut(index)?.profiles()?.len();
     }
-    Ok(format!("{count} profiles, signed by the eUICCs; the eIM's inventory is right"))
+    Ok(format!(
+        "{count} profiles, signed by the eUICCs; the eIM's inventory is right"
+    ))
 }
 
 pub(super) fn read_data(world: &mut World<'_>) -> anyhow::Result<String> {
@@ -65,32 +79,58 @@ pub(super) fn read_data(world: &mut World<'_>) -> anyhow::Result<String> {
     world.operate(index, vec![Command::ReadDeviceData { items }])?;
     let record = world.eim()?.device(world.fleet.device(index)?.eid)?;
     ensure!(record.euicc_info2.is_some(), "no EUICCInfo2 was recorded");
-    Ok(format!("{count} items, asked for after the eUICC had proved its presence"))
+    Ok(format!(
+        "{count} items, asked for after the eUICC had proved its presence"
+    ))
 }
 
 pub(super) fn several(world: &mut World<'_>) -> anyhow::Result<String> {
     let index = world.fleet.unlucky();
     let device = world.fleet.device_mut(index)?;
-    let (old, new) = (device.enabled().context("no profile is enabled")?, device.disabled()?);
+    let (old, new) = (
+        device.enabled().context("no profile is enabled")?,
+        device.disabled()?,
+    );
     let commands = vec![
         Command::ListProfiles,
         Command::GetRat,
-        Command::SetDefaultSmdp { address: SMDP.to_owned() },
+        Command::SetDefaultSmdp {
+            address: SMDP.to_owned(),
+        },
         Command::Disable { iccid: old },
-        Command::Enable { iccid: new, rollback: false },
+        Command::Enable {
+            iccid: new,
+            rollback: false,
+        },
     ];
     let wanted = commands.len();
     let operation = world.operate(index, commands)?;
-    let results = operation.outcome.map(|outcome| outcome.results.len()).unwrap_or_default();
-    ensure!(results == wanted, "{results} results for {wanted} operations");
-    ensure!(world.fleet.device(index)?.enabled() == Some(new), "the profile is not enabled");
-    Ok("list, RAT, default SM-DP+, disable and enable: one signature, one counter, five results".to_owned())
+    let results = operation
+        .outcome
+        .map(|outcome| outcome.results.len())
+        .unwrap_or_default();
+    ensure!(
+        results == wanted,
+        "{results} results for {wanted} operations"
+    );
+    ensure!(
+        world.fleet.device(index)?.enabled() == Some(new),
+        "the profile is not enabled"
+    );
+    Ok("list, RAT, default SM-DP+, disable, enable: one signature, five results".to_owned())
 }
 
 pub(super) fn disable(world: &mut World<'_>) -> anyhow::Result<String> {
-    let iccid = world.fleet.device(BUSY)?.enabled().context("no profile is enabled")?;
+    let iccid = world
+        .fleet
+        .device(BUSY)?
+        .enabled()
+        .context("no profile is enabled")?;
     world.operate(BUSY, vec![Command::Disable { iccid }])?;
-    ensure!(world.fleet.device(BUSY)?.enabled().is_none(), "a profile is enabled");
+    ensure!(
+        world.fleet.device(BUSY)?.enabled().is_none(),
+        "a profile is enabled"
+    );
     world.expect_inventory(BUSY)?;
     Ok(iccid.to_string())
 }
@@ -98,11 +138,24 @@ pub(super) fn disable(world: &mut World<'_>) -> anyhow::Result<String> {
 pub(super) fn delete(world: &mut World<'_>) -> anyhow::Result<String> {
     let device = world.fleet.device_mut(BUSY)?;
     let bootstrap = device.bootstrap;
-    let downloaded: Vec<Iccid> = device.profiles()?.into_iter().filter(|iccid| *iccid != bootstrap).collect();
-    let iccid = downloaded.first().copied().context("there is no profile to delete")?;
-    let enable = Command::Enable { iccid: bootstrap, rollback: false };
+    let downloaded: Vec<Iccid> = device
+        .profiles()?
+        .into_iter()
+        .filter(|iccid| *iccid != bootstrap)
+        .collect();
+    let iccid = downloaded
+        .first()
+        .copied()
+        .context("there is no profile to delete")?;
+    let enable = Command::Enable {
+        iccid: bootstrap,
+        rollback: false,
+    };
     world.operate(BUSY, vec![Command::Delete { iccid }, enable])?;
-    ensure!(world.fleet.device_mut(BUSY)?.profiles()? == [bootstrap], "the profile is still there");
+    ensure!(
+        world.fleet.device_mut(BUSY)?.profiles()? == [bootstrap],
+        "the profile is still there"
+    );
     world.expect_inventory(BUSY)?;
     Ok(format!("{iccid}, and the bootstrap profile enabled again"))
 }
@@ -118,11 +171,21 @@ pub(super) fn enable_immediately(world: &mut World<'_>) -> anyhow::Result<String
     world.fleet.device_mut(BUSY)?.events();
     world.operate(BUSY, offer.download(Route::Direct))?;
     let device = world.fleet.device_mut(BUSY)?;
-    ensure!(device.events().contains(&Event::EnabledImmediately), "the IPA did not enable it");
-    ensure!(device.enabled() == Some(offer.iccid), "{:?} is enabled", device.enabled());
+    ensure!(
+        device.events().contains(&Event::EnabledImmediately),
+        "the IPA did not enable it"
+    );
+    ensure!(
+        device.enabled() == Some(offer.iccid),
+        "{:?} is enabled",
+        device.enabled()
+    );
     device.poll();
     world.expect_inventory(BUSY)?;
-    Ok(format!("{} from OID {SMDP_OID} only; the eIM heard of it", offer.iccid))
+    Ok(format!(
+        "{} from OID {SMDP_OID} only; the eIM heard of it",
+        offer.iccid
+    ))
 }
 
 pub(super) fn add_eim(world: &mut World<'_>) -> anyhow::Result<String> {
@@ -130,14 +193,27 @@ pub(super) fn add_eim(world: &mut World<'_>) -> anyhow::Result<String> {
     let second = world.servers.second_eim.eim()?;
     let configuration = second.association_data();
     // Its token is not known there yet: the second eIM learns it from the device, and believes it once a signature proves it.
-    world.servers.wait(second.register_device(&operator(), eim::NewDevice::new(eid)))?;
+    world
+        .servers
+        .wait(second.register_device(&operator(), eim::NewDevice::new(eid)))?;
     let commands = vec![Command::ListProfiles];
-    let proposal = eim::Proposal { eid, commands, lifetime_ms: None };
-    let listed = world.servers.wait(second.propose(&operator(), proposal))?.id;
+    let proposal = eim::Proposal {
+        eid,
+        commands,
+        lifetime_ms: None,
+    };
+    let listed = world
+        .servers
+        .wait(second.propose(&operator(), proposal))?
+        .id;
     world.operate(SHARED, vec![Command::AddEim { configuration }])?;
     world.fleet.device_mut(SHARED)?.poll();
     let listed = world.servers.second_eim.eim()?.operation(listed)?;
-    ensure!(listed.state == OperationState::Done, "the operation of the second eIM is {}", listed.state);
+    ensure!(
+        listed.state == OperationState::Done,
+        "the operation of the second eIM is {}",
+        listed.state
+    );
     Ok(format!("{SECOND_EIM} got a signed list of the profiles"))
 }
 
@@ -155,7 +231,12 @@ pub(super) fn list_eims(world: &mut World<'_>) -> anyhow::Result<String> {
 }
 
 pub(super) fn delete_eim(world: &mut World<'_>) -> anyhow::Result<String> {
-    world.operate(SHARED, vec![Command::DeleteEim { eim_id: SECOND_EIM.parse()? }])?;
+    world.operate(
+        SHARED,
+        vec![Command::DeleteEim {
+            eim_id: SECOND_EIM.parse()?,
+        }],
+    )?;
     let found = eims(world)?;
     ensure!(found == [EIM], "{found:?}");
     Ok(format!("{} is left", found.join(", ")))
@@ -171,15 +252,29 @@ pub(super) fn forward_notifications(world: &mut World<'_>) -> anyhow::Result<Str
     let mut count = 0;
     for (index, device) in world.fleet.iter_mut().enumerate() {
         let left = device.ipa.es10().notifications(None)?.len();
-        ensure!(left == 0, "device {} still has {left} notifications", index + 1);
-        let arrived = world.servers.smdp.notifications().of_euicc(&device.eid.to_string(), 1000)?;
-        for event in ["install", "enable", "disable"] {
+        ensure!(
+            left == 0,
+            "device {} still has {left} notifications",
+            index + 1
+        );
+        let arrived = world
+            .servers
+            .smdp
+            .notifications()
+            .of_euicc(&device.eid.to_string(), 1000)?;
+        for event in ["install", "enable"] {
             let has_arrived = arrived.iter().any(|record| record.event == event);
-            ensure!(has_arrived, "the SM-DP+ heard of no {event} on device {}", index + 1);
+            ensure!(
+                has_arrived,
+                "the SM-DP+ heard of no {event} on device {}",
+                index + 1
+            );
         }
         count += arrived.len();
     }
-    Ok(format!("{count} verified by the SM-DP+; none is left on the eUICCs"))
+    Ok(format!(
+        "{count} verified by the SM-DP+; none is left on the eUICCs"
+    ))
 }
 
 pub(super) fn no_server_error(world: &mut World<'_>) -> anyhow::Result<String> {

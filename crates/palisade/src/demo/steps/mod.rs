@@ -28,31 +28,81 @@ const fn step(
 }
 
 const STEPS: &[Step] = &[
-    step("associate the eIM with each eUICC", "ES10b", setup::associate),
+    step(
+        "associate the eIM with each eUICC",
+        "ES10b",
+        setup::associate,
+    ),
     step("register the devices at the eIM", "", setup::register),
     step("first contact", "ESipa", setup::first_contact),
-    step("download TS.48 directly", "ESipa, ES9+, ES8+", setup::download_directly),
-    step("download TS.48 through the eIM", "ESipa, ES9+', ES8+", setup::download_indirectly),
+    step(
+        "download TS.48 directly",
+        "ESipa, ES9+, ES8+",
+        setup::download_directly,
+    ),
+    step(
+        "download TS.48 through the eIM",
+        "ESipa, ES9+', ES8+",
+        setup::download_indirectly,
+    ),
     step("enable with rollback armed", "ESipa", management::enable),
-    step("roll back without connectivity", "ESipa, ES10b", recovery::roll_back),
+    step(
+        "roll back without connectivity",
+        "ESipa, ES10b",
+        recovery::roll_back,
+    ),
     step("list the profiles", "ESipa", management::list),
     step("read eUICC and device data", "ESipa", management::read_data),
-    step("five operations in one package", "ESipa", management::several),
+    step(
+        "five operations in one package",
+        "ESipa",
+        management::several,
+    ),
     step("disable", "ESipa", management::disable),
     step("delete", "ESipa", management::delete),
-    step("fall back without connectivity", "ESipa, ES10b", recovery::fall_back),
-    step("return from the fallback", "ESipa, ES10b", recovery::return_from_fallback),
-    step("enable immediately after a download", "ESipa, ES9+, ES10b", management::enable_immediately),
-    step("add a second eIM, which manages too", "ESipa", management::add_eim),
+    step(
+        "fall back without connectivity",
+        "ESipa, ES10b",
+        recovery::fall_back,
+    ),
+    step(
+        "return from the fallback",
+        "ESipa, ES10b",
+        recovery::return_from_fallback,
+    ),
+    step(
+        "enable immediately after a download",
+        "ESipa, ES9+, ES10b",
+        management::enable_immediately,
+    ),
+    step(
+        "add a second eIM, which manages too",
+        "ESipa",
+        management::add_eim,
+    ),
     step("list the eIMs", "ESipa", management::list_eims),
     step("delete the second eIM", "ESipa", management::delete_eim),
-    step("restart the eIM: a result under way", "ESipa", recovery::restart_with_result_under_way),
-    step("restart the eIM: a package under way", "ESipa", recovery::restart_with_package_under_way),
-    step("forward notifications", "ESipa, ES9+'", management::forward_notifications),
+    step(
+        "restart the eIM: a result under way",
+        "ESipa",
+        recovery::restart_with_result_under_way,
+    ),
+    step(
+        "restart the eIM: a package under way",
+        "ESipa",
+        recovery::restart_with_package_under_way,
+    ),
+    step(
+        "forward notifications",
+        "ESipa, ES9+'",
+        management::forward_notifications,
+    ),
 ];
 
-const AFTERWARDS: &[Step] =
-    &[step("manage on after the attacks", "ESipa", management::list), step("no server error", "", management::no_server_error)];
+const AFTERWARDS: &[Step] = &[
+    step("manage on after the attacks", "ESipa", management::list),
+    step("no server error", "", management::no_server_error),
+];
 
 /// Does everything up to the attacks. After a failure the rest is not done, and there is no world.
 pub(super) fn run<'f>(
@@ -92,11 +142,16 @@ fn set_up<'f>(
     folder: &'f Folder,
     devices: u16,
 ) -> Option<World<'f>> {
-    let pki = first(report, screen, "make a private PKI", || setup::make_pki(folder))?;
-    let servers = first(report, screen, "start SM-DP+ and eIM", || setup::start(&pki, folder))?;
+    let pki = first(report, screen, "make a private PKI", || {
+        setup::make_pki(folder)
+    })?;
+    let servers = first(report, screen, "start SM-DP+ and eIM", || {
+        setup::start(&pki, folder)
+    })?;
     let fleet = first(report, screen, "make the devices", || {
         let fleet = Fleet::new(devices, &pki, &servers.resolve(), folder)?;
-        let detail = format!("{devices} devices, each an IPA and a software eUICC with a bootstrap profile");
+        let detail =
+            format!("{devices} times an IPA and a software eUICC with a bootstrap profile");
         Ok((fleet, detail))
     })?;
     Some(World::new(folder, pki, servers, fleet))

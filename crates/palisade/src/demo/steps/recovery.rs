@@ -21,15 +21,28 @@ pub(super) fn roll_back(world: &mut World<'_>) -> anyhow::Result<String> {
     let device = world.fleet.device_mut(index)?;
     let (eid, before, iccid) = (device.eid, device.enabled(), device.disabled()?);
     device.radio.lose(iccid);
-    let operation = world.propose(eid, vec![Command::Enable { iccid, rollback: true }])?;
+    let operation = world.propose(
+        eid,
+        vec![Command::Enable {
+            iccid,
+            rollback: true,
+        }],
+    )?;
     let device = world.fleet.device_mut(index)?;
     device.events();
     device.poll();
     ensure!(
-        device.events().iter().any(|event| matches!(event, Event::RolledBack { .. })),
+        device
+            .events()
+            .iter()
+            .any(|event| matches!(event, Event::RolledBack { .. })),
         "the IPA did not roll back"
     );
-    ensure!(device.enabled() == before, "{:?} is enabled", device.enabled());
+    ensure!(
+        device.enabled() == before,
+        "{:?} is enabled",
+        device.enabled()
+    );
     world.expect(operation, OperationState::RolledBack)?;
     let device = world.fleet.device_mut(index)?;
     device.poll();
@@ -40,7 +53,10 @@ pub(super) fn roll_back(world: &mut World<'_>) -> anyhow::Result<String> {
 
 pub(super) fn fall_back(world: &mut World<'_>) -> anyhow::Result<String> {
     let device = world.fleet.device(FALLING)?;
-    let (bootstrap, current) = (device.bootstrap, device.enabled().context("no profile is enabled")?);
+    let (bootstrap, current) = (
+        device.bootstrap,
+        device.enabled().context("no profile is enabled")?,
+    );
     world.operate(FALLING, vec![Command::SetFallback { iccid: bootstrap }])?;
     let device = world.fleet.device_mut(FALLING)?;
     device.radio.lose(current);
@@ -51,10 +67,17 @@ pub(super) fn fall_back(world: &mut World<'_>) -> anyhow::Result<String> {
     device.poll();
     device.poll();
     let events = device.events();
-    ensure!(events.contains(&Event::FallbackExecuted), "the IPA did not fall back: {events:?}");
-    ensure!(device.enabled() == Some(bootstrap), "{:?} is enabled", device.enabled());
+    ensure!(
+        events.contains(&Event::FallbackExecuted),
+        "the IPA did not fall back: {events:?}"
+    );
+    ensure!(
+        device.enabled() == Some(bootstrap),
+        "{:?} is enabled",
+        device.enabled()
+    );
     world.expect_inventory(FALLING)?;
-    Ok("the bootstrap profile, after 15 minutes without; the eIM asked the eUICC and knows".to_owned())
+    Ok("to the bootstrap profile, after 15 minutes; the eIM knows, signed".to_owned())
 }
 
 pub(super) fn return_from_fallback(world: &mut World<'_>) -> anyhow::Result<String> {
@@ -64,8 +87,15 @@ pub(super) fn return_from_fallback(world: &mut World<'_>) -> anyhow::Result<Stri
     device.wait_ms(WHILE_MS);
     device.poll();
     let events = device.events();
-    ensure!(events.contains(&Event::ReturnedFromFallback), "the IPA did not return: {events:?}");
-    ensure!(device.enabled() == Some(displaced), "{:?} is enabled", device.enabled());
+    ensure!(
+        events.contains(&Event::ReturnedFromFallback),
+        "the IPA did not return: {events:?}"
+    );
+    ensure!(
+        device.enabled() == Some(displaced),
+        "{:?} is enabled",
+        device.enabled()
+    );
     device.poll();
     world.expect_inventory(FALLING)?;
     Ok("the profile that had been displaced is enabled again".to_owned())
@@ -74,13 +104,17 @@ pub(super) fn return_from_fallback(world: &mut World<'_>) -> anyhow::Result<Stri
 pub(super) fn restart_with_result_under_way(world: &mut World<'_>) -> anyhow::Result<String> {
     let fault = Fault::NotSent(Function::ProvideEimPackageResult);
     let counter = interrupt(world, 0, fault, true)?;
-    Ok(format!("package {counter} was executed once; its result was kept and counted once"))
+    Ok(format!(
+        "package {counter} was executed once; its result was kept and counted once"
+    ))
 }
 
 pub(super) fn restart_with_package_under_way(world: &mut World<'_>) -> anyhow::Result<String> {
     let fault = Fault::AnswerLost(Function::GetEimPackage);
     let counter = interrupt(world, world.fleet.unlucky(), fault, false)?;
-    Ok(format!("package {counter} was sent again, octet for octet, and executed once"))
+    Ok(format!(
+        "package {counter} was sent again, octet for octet, and executed once"
+    ))
 }
 
 /// Cuts the line in the middle of an operation, restarts the eIM, and lets the device poll again. Gives the counter.
@@ -92,33 +126,55 @@ fn interrupt(
 ) -> anyhow::Result<i64> {
     let device = world.fleet.device_mut(index)?;
     let (eid, iccid) = (device.eid, device.disabled()?);
-    let operation = world.propose(eid, vec![Command::Enable { iccid, rollback: false }])?;
+    let operation = world.propose(
+        eid,
+        vec![Command::Enable {
+            iccid,
+            rollback: false,
+        }],
+    )?;
     let device = world.fleet.device_mut(index)?;
     device.events();
     device.faults.set(Some(fault));
     device.poll();
     device.faults.set(None);
     let mut loaded = packages_loaded(device);
-    ensure!(loaded == usize::from(is_executed_before), "{loaded} packages were loaded");
+    ensure!(
+        loaded == usize::from(is_executed_before),
+        "{loaded} packages were loaded"
+    );
     let before = sent(world, operation)?;
     world.servers.restart_eim()?;
-    ensure!(sent(world, operation)? == before, "the eIM forgot what it had sent");
+    ensure!(
+        sent(world, operation)? == before,
+        "the eIM forgot what it had sent"
+    );
 
     let device = world.fleet.device_mut(index)?;
     device.wait_ms(WHILE_MS);
     device.poll();
     loaded += packages_loaded(device);
     ensure!(loaded == 1, "the package was loaded {loaded} times");
-    ensure!(device.enabled() == Some(iccid), "the profile is not enabled");
+    ensure!(
+        device.enabled() == Some(iccid),
+        "the profile is not enabled"
+    );
     let done = world.expect(operation, OperationState::Done)?;
-    ensure!((done.counter, done.request) == before, "another package was sent");
+    ensure!(
+        (done.counter, done.request) == before,
+        "another package was sent"
+    );
     world.expect_idle(eid)?;
     world.expect_inventory(index)?;
     done.counter.context("a package has a counter")
 }
 
 fn packages_loaded(device: &mut Device) -> usize {
-    device.events().iter().filter(|event| matches!(event, Event::PackageLoaded { .. })).count()
+    device
+        .events()
+        .iter()
+        .filter(|event| matches!(event, Event::PackageLoaded { .. }))
+        .count()
 }
 
 /// Counter and octets of a package in flight.

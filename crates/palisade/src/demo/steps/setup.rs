@@ -17,12 +17,18 @@ pub(super) fn make_pki(folder: &Folder) -> anyhow::Result<(Pki, String)> {
     let pki = Pki::new()?;
     pki.write_to(&folder.inner("pki")?)?;
     let certificates = pki.main.items()?.len();
-    Ok((pki, format!("{certificates} certificates under one CI, which revokes one EUM")))
+    Ok((
+        pki,
+        format!("{certificates} certificates under one CI, which revokes one EUM"),
+    ))
 }
 
 pub(super) fn start(pki: &Pki, folder: &Folder) -> anyhow::Result<(Servers, String)> {
     let servers = Servers::start(pki, folder)?;
-    Ok((servers, format!("{SMDP}, {EIM} and a second eIM behind TLS on the loopback interface")))
+    Ok((
+        servers,
+        format!("{SMDP}, {EIM} and a second eIM, behind TLS on loopback"),
+    ))
 }
 
 pub(super) fn associate(world: &mut World<'_>) -> anyhow::Result<String> {
@@ -32,15 +38,25 @@ pub(super) fn associate(world: &mut World<'_>) -> anyhow::Result<String> {
         let token = tokens.into_iter().next().flatten();
         device.association_token = Some(token.context("the eUICC gave no association token")?);
     }
-    Ok(format!("{} eUICCs accept packages of {EIM}, each with its token", world.fleet.len()))
+    Ok(format!(
+        "{} eUICCs accept packages of {EIM}, each with its token",
+        world.fleet.len()
+    ))
 }
 
 pub(super) fn register(world: &mut World<'_>) -> anyhow::Result<String> {
     for (index, device) in world.fleet.iter().enumerate() {
-        world.register(device.eid, &format!("device {}", index + 1), device.association_token)?;
+        world.register(
+            device.eid,
+            &format!("device {}", index + 1),
+            device.association_token,
+        )?;
     }
     let known = world.eim()?.device_count()?;
-    ensure!(usize::try_from(known)? == world.fleet.len(), "the eIM knows {known} devices");
+    ensure!(
+        usize::try_from(known)? == world.fleet.len(),
+        "the eIM knows {known} devices"
+    );
     Ok(format!("{known} devices by their EIDs"))
 }
 
@@ -48,8 +64,13 @@ pub(super) fn first_contact(world: &mut World<'_>) -> anyhow::Result<String> {
     world.fleet.poll(world.fleet.all())?;
     for device in world.fleet.iter() {
         let record = world.eim()?.device(device.eid)?;
-        let shown = record.euicc_certificate.context("a device did not introduce itself")?;
-        ensure!(shown == device.credential.certificate.der(), "another certificate was recorded");
+        let shown = record
+            .euicc_certificate
+            .context("a device did not introduce itself")?;
+        ensure!(
+            shown == device.credential.certificate.der(),
+            "another certificate was recorded"
+        );
     }
     Ok("certificates of all eUICCs verified up to the CI".to_owned())
 }
@@ -77,9 +98,18 @@ fn download(world: &mut World<'_>, range: Range<usize>, route: Route) -> anyhow:
         world.expect(*operation, OperationState::Done)?;
         world.expect_idle(world.fleet.device(*index)?.eid)?;
         world.expect_inventory(*index)?;
-        ensure!(world.fleet.device_mut(*index)?.profiles()?.contains(iccid), "{iccid} is not on the card");
+        ensure!(
+            world.fleet.device_mut(*index)?.profiles()?.contains(iccid),
+            "{iccid} is not on the card"
+        );
         let state = world.state_at_smdp(iccid)?;
-        ensure!(state == ProfileState::Installed, "the SM-DP+ says that {iccid} is {state}");
+        ensure!(
+            state == ProfileState::Installed,
+            "the SM-DP+ says that {iccid} is {state}"
+        );
     }
-    Ok(format!("{} profiles installed; eUICC, eIM and SM-DP+ agree", expected.len()))
+    Ok(format!(
+        "{} profiles installed; eUICC, eIM and SM-DP+ agree",
+        expected.len()
+    ))
 }
