@@ -1,9 +1,11 @@
 //! The one binary: it wires the parts together, and is the only place with a clock, a terminal and an exit status.
 
 mod adapters;
+mod bench;
 mod cli;
 mod config;
 mod control;
+mod demo;
 mod lab;
 mod logging;
 mod output;

@@ -2,8 +2,10 @@
 //!
 //! A new subcommand is a module with an `Args` and a `run`, and a line in [`Command`] and in [`dispatch`].
 
+mod bench;
 mod config;
 mod decode;
+mod demo;
 mod device;
 mod eim;
 mod euicc;
@@ -27,7 +29,13 @@ use crate::output::Format;
 #[command(name = "palisade", version, propagate_version = true, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
 struct Cli {
     /// How lists and objects are printed.
-    #[arg(long, global = true, value_enum, default_value_t, env = "PALISADE_OUTPUT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "PALISADE_OUTPUT"
+    )]
     output: Format,
     #[command(subcommand)]
     command: Command,
@@ -58,12 +66,14 @@ Exit status: 0 done, 1 failed, 2 wrong usage. `palisade help <command>` explains
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Demo(demo::Args),
     Eim(eim::Args),
     Device(device::Args),
     Profile(profile::Args),
     Operation(operation::Args),
     Pki(pki::Args),
     Decode(decode::Args),
+    Bench(bench::Args),
     Config(config::Args),
     Smdp(smdp::Args),
     Euicc(euicc::Args),
@@ -105,12 +115,14 @@ fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
     let format = cli.output;
     match cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(args, format),
         Command::Eim(args) => eim::run(args, format),
         Command::Device(args) => device::run(args, format),
         Command::Profile(args) => profile::run(args, format),
         Command::Operation(args) => operation::run(args, format),
         Command::Pki(args) => pki::run(args, format),
         Command::Decode(args) => decode::run(args, format),
+        Command::Bench(args) => bench::run(args, format),
         Command::Config(args) => config::run(args, format),
         Command::Smdp(args) => smdp::run(args, format),
         Command::Euicc(args) => euicc::run(args, format),
@@ -135,5 +147,9 @@ fn report(error: &anyhow::Error) {
 
 /// Several lines of one message stand below each other.
 fn indented(text: &str) -> String {
-    text.trim_end().lines().map(crate::output::printable).collect::<Vec<_>>().join("\n    ")
+    text.trim_end()
+        .lines()
+        .map(crate::output::printable)
+        .collect::<Vec<_>>()
+        .join("\n    ")
 }
