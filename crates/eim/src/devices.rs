@@ -221,7 +221,7 @@ impl Eim {
     ) -> Result<pki::VerifiedEuicc, CertificateProblem> {
         let euicc = Certificate::from_der(euicc)?;
         let eum = Certificate::from_der(eum)?;
-        let verified = self.parts.trust.verify_euicc_chain(
+        let verified = self.trust().verify_euicc_chain(
             &euicc,
             &eum,
             Some(self.parts.clock.now()),

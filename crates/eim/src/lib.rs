@@ -37,7 +37,7 @@ mod tables;
 mod text;
 mod verification;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use pki::{ChainPolicy, TrustAnchors};
 use rsp::ids::Eid;
@@ -108,6 +108,8 @@ pub struct Eim {
     config: Config,
     store: Store,
     parts: Parts,
+    /// Exchanged while running, when a CI or a CRL is new.
+    trust: RwLock<Arc<TrustAnchors>>,
     idle: idle::IdleDevices,
     presence: presence::Presence,
     keys: verification::EuiccKeys,
@@ -148,11 +150,13 @@ impl Eim {
         Ok(Self::over(store, config, parts))
     }
 
-    fn over(store: Store, config: Config, parts: Parts) -> Arc<Self> {
+    fn over(store: Store, config: Config, mut parts: Parts) -> Arc<Self> {
+        let trust = RwLock::new(Arc::new(std::mem::take(&mut parts.trust)));
         Arc::new(Self {
             config,
             store,
             parts,
+            trust,
             idle: idle::IdleDevices::default(),
             presence: presence::Presence::default(),
             keys: verification::EuiccKeys::default(),
@@ -165,6 +169,16 @@ impl Eim {
     /// What an eUICC has to store to accept packages of this eIM (AddInitialEim).
     pub fn association_data(&self) -> rsp::sgp32::EimConfigurationData {
         self.parts.authority.association_data()
+    }
+
+    /// Takes other CIs and CRLs from now on. Chains verified before are verified again.
+    pub fn replace_trust(&self, trust: TrustAnchors) {
+        *self.trust.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
+        self.keys.forget_all();
+    }
+
+    fn trust(&self) -> Arc<TrustAnchors> {
+        Arc::clone(&self.trust.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The name of this eIM.

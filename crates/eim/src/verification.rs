@@ -21,6 +21,13 @@ impl Default for EuiccKeys {
     }
 }
 
+impl EuiccKeys {
+    /// Every chain has to be verified anew.
+    pub(crate) fn forget_all(&self) {
+        self.0.clear();
+    }
+}
+
 /// Why something is not believed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Disbelief {

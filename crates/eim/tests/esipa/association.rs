@@ -203,3 +203,20 @@ fn unsigned_error(
         },
     ))
 }
+
+#[tokio::test]
+async fn a_ci_that_is_no_longer_trusted_makes_its_euiccs_unbelievable_at_once() {
+    let world = World::new();
+    let peer = world.connect();
+    let mut euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    for is_trusted in [true, false] {
+        if !is_trusted {
+            world.eim.replace_trust(pki::TrustAnchors::new());
+        }
+        world.propose(euicc.eid, vec![Command::ListEims]).await;
+        let package = world.package(euicc.eid, &peer).await;
+        let result = euicc.execute(&package, no_eims());
+        let answer = world.provide(euicc.eid, result, &peer).await;
+        assert_eq!(is_refused(&answer), !is_trusted, "{answer:?}");
+    }
+}

@@ -54,7 +54,8 @@ Everything lasting is in the data folder, which `palisade eim init` makes. The s
 palisade.toml there; the environment (PALISADE_...) counts more, and flags count most.
 
 Ends on SIGINT and SIGTERM: requests under way are finished, then the counters are logged. A second
-signal ends it at once. On SIGHUP the certificate of ESipa is read again.";
+signal ends it at once. On SIGHUP the certificate of ESipa and the CIs of
+eUICCs with their CRLs are read again.";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -104,14 +105,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Ending> {
         let mut signals = Signals::new()?;
         let server = serve::start(data, &file).await?;
         while let Signal::Reload = signals.next().await {
-            let replaced = serve::tls_config(data, &file)
-                .and_then(|tls| server.tls().replace(tls).context(serve::TLS_KEY_CONTEXT));
-            match replaced {
-                Ok(()) => tracing::info!("the certificate of ESipa was read again"),
-                Err(error) => {
-                    tracing::error!("the certificate of ESipa stays the old one: {error:#}");
-                }
-            }
+            server.reload(data, &file);
         }
         tracing::info!("stopping; requests under way are finished");
         tokio::select! {

@@ -8,7 +8,7 @@ use edge::tls::{TlsConfig, TlsVersion};
 use eim::authority::{Authority, EimIdentity, LocalAuthority};
 use eim::es9::HttpConnector;
 use eim::{Config, Eim, Parts};
-use pki::{Certificate, ChainPolicy, FileKeyStore, KeyName, KeyStore};
+use pki::{Certificate, ChainPolicy, FileKeyStore, KeyName, KeyStore, TrustAnchors};
 use rsp::sgp22::SubjectPublicKeyInfo;
 use rsp::sgp32::{EimConfigurationData, EimId, TrustedPublicKeyDataTls};
 use store::{Durability, StoreOptions};
@@ -70,17 +70,23 @@ fn key_name(name: &str) -> anyhow::Result<KeyName> {
     Ok(KeyName::new(name)?)
 }
 
-/// Opens the database with everything around it.
-pub(super) fn open(data: &Path, file: &File, identity: &Identity) -> anyhow::Result<Arc<Eim>> {
-    let euicc_trust = file.path(&file.eim.euicc_trust);
-    let anchors = trust::read_anchors(std::slice::from_ref(&euicc_trust))
+/// The CIs of eUICCs and their CRLs.
+pub(super) fn euicc_trust(file: &File) -> anyhow::Result<TrustAnchors> {
+    let folder = file.path(&file.eim.euicc_trust);
+    let anchors = trust::read_anchors(std::slice::from_ref(&folder))
         .context("the CIs of eUICCs cannot be read (eim.euicc_trust)")?;
     if anchors.is_empty() {
         bail!(
             "there is no CI certificate in {folder}, so no eUICC could be believed; copy the CI certificates of your eUICCs there (*.der or *.pem, with their *.crl)",
-            folder = euicc_trust.display(),
+            folder = folder.display(),
         );
     }
+    Ok(anchors)
+}
+
+/// Opens the database with everything around it.
+pub(super) fn open(data: &Path, file: &File, identity: &Identity) -> anyhow::Result<Arc<Eim>> {
+    let anchors = euicc_trust(file)?;
     let roots = trust::read_roots(&file.path(&file.eim.smdp_trust))
         .context("the roots of SM-DP+s cannot be read (eim.smdp_trust)")?;
     if roots.is_empty() {

@@ -88,9 +88,24 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
 }
 
 impl Running {
-    /// For exchanging the certificate.
-    pub(crate) fn tls(&self) -> TlsHandle {
-        self.tls.clone()
+    /// Reads again what may change while the server runs: the certificate of ESipa, and the CIs of
+    /// eUICCs with their CRLs. What cannot be read stays as it was.
+    pub(crate) fn reload(&self, data: &Path, file: &File) {
+        let certificate =
+            tls_config(data, file).and_then(|tls| self.tls.replace(tls).context(TLS_KEY_CONTEXT));
+        match certificate {
+            Ok(()) => tracing::info!("the certificate of ESipa was read again"),
+            Err(error) => {
+                tracing::error!("the certificate of ESipa stays the old one: {error:#}");
+            }
+        }
+        match assembly::euicc_trust(file) {
+            Ok(trust) => {
+                self.eim.replace_trust(trust);
+                tracing::info!("the CIs of eUICCs and their CRLs were read again");
+            }
+            Err(error) => tracing::error!("the CIs of eUICCs stay the old ones: {error:#}"),
+        }
     }
 
     /// Lets requests under way end, writes what is only in memory, and closes the database.

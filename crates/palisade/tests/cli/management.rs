@@ -429,7 +429,8 @@ fn the_certificate_can_be_renewed_while_it_runs() {
     let good = fs::read(&path).unwrap();
     for (content, word) in [
         (&b"nonsense"[..], "stays the old one"),
-        (&good, "was read again"),
+        (&good, "the certificate of ESipa was read again"),
+        (&good, "the CIs of eUICCs and their CRLs were read again"),
     ] {
         fs::write(&path, content).unwrap();
         server.signal("-HUP");
