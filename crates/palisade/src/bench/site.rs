@@ -1,0 +1,182 @@
+//! The eIM that is measured: a database on the disk with many devices, and an eUICC key to answer for them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use edge::tls::{Identity, TlsConfig};
+use eim::actor::Actor;
+use eim::authority::{EimIdentity, LocalAuthority};
+use eim::command::Command;
+use eim::es9::HttpConnector;
+use eim::{Config, Eim, NewDevice, Parts, Proposal};
+use pki::issue::{CertificateTemplate, TestPki, TestPkiOptions};
+use pki::{Curve, PrivateKey, Signer};
+use rsp::ids::Eid;
+use store::StoreOptions;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use crate::adapters::{SystemClock, SystemEntropy};
+
+/// Name of the eIM, of its host and in its certificate.
+pub(super) const EIM: &str = "eim.example.com";
+/// The association token that all devices keep.
+pub(super) const TOKEN: i64 = 1;
+
+/// The eIM with what belongs to it.
+pub(super) struct Site {
+    pub(super) eim: Arc<Eim>,
+    pki: TestPki,
+    euicc_key: PrivateKey,
+    actor: Actor,
+    folder: TempDir,
+    /// For the work around measurements, never for what is measured.
+    runtime: Runtime,
+}
+
+impl Site {
+    /// Opens an empty eIM in a temporary folder below `directory`, with full durability.
+    pub(super) fn new(directory: &Path) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("palisade-bench-")
+            .tempdir_in(directory)
+            .with_context(|| format!("no folder can be made in {}", directory.display()))?;
+        let options = TestPkiOptions::new(SystemClock.unix_time().plus_days(-1));
+        let pki = TestPki::new(&mut SystemEntropy, Curve::P256, &options).context("no PKI")?;
+        let identity = EimIdentity { eim_id: EIM.parse()?, fqdn: EIM.to_owned(), tls_trust: None };
+        let parts = Parts {
+            authority: Arc::new(LocalAuthority::new(identity, Arc::new(pki.eim_signing.key.clone()))),
+            trust: pki.trust_anchors()?,
+            smdp: Arc::new(HttpConnector::new(Vec::new(), Vec::new())),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        };
+        let database = folder.path().join("eim.sqlite");
+        let eim = Eim::open(&database, StoreOptions::default(), Config::new(EIM.parse()?), parts)
+            .context("the database cannot be made")?;
+        Ok(Self {
+            eim,
+            pki,
+            euicc_key: PrivateKey::generate(Curve::P256, &mut SystemEntropy)?,
+            actor: Actor::operator("bench"),
+            folder,
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .thread_name("setup")
+                .enable_all()
+                .build()
+                .context("the runtime cannot be started")?,
+        })
+    }
+
+    /// Registers `count` devices with their certificates, many at a time so that they share transactions.
+    ///
+    /// Each has a certificate with its EID; the key in it is the same for all, which is nothing to the eIM.
+    pub(super) fn register(&self, count: u32) -> anyhow::Result<()> {
+        let eum = self.pki.eum.clone();
+        let organisation = eum.certificate.organisation().unwrap_or_default().to_owned();
+        let (eim, actor) = (Arc::clone(&self.eim), self.actor.clone());
+        let euicc = self.euicc_key.public_key().clone();
+        self.each(0..count, move |number| {
+            let (eim, actor, eum) = (Arc::clone(&eim), actor.clone(), eum.clone());
+            let (organisation, euicc) = (organisation.clone(), euicc.clone());
+            async move {
+                let eid = eid(number)?;
+                let certificate = CertificateTemplate::euicc(&organisation, &eid.to_string())
+                    .valid(eum.certificate.not_before(), eum.certificate.not_after())
+                    .random_serial(&mut SystemEntropy)
+                    .issue(&euicc, eum.issuer())?;
+                let device = NewDevice {
+                    label: format!("device {number}"),
+                    association_token: Some(TOKEN),
+                    certificates: Some((certificate.der().to_vec(), eum.certificate.der().to_vec())),
+                    ..NewDevice::new(eid)
+                };
+                eim.register_device(&actor, device).await?;
+                Ok(())
+            }
+        })
+    }
+
+    /// Queues one operation for each of the first `count` devices.
+    pub(super) fn propose(&self, count: u32, commands: &[Command]) -> anyhow::Result<()> {
+        let (eim, actor, commands) = (Arc::clone(&self.eim), self.actor.clone(), commands.to_vec());
+        self.each(0..count, move |number| {
+            let (eim, actor, commands) = (Arc::clone(&eim), actor.clone(), commands.clone());
+            async move {
+                let proposal = Proposal { eid: eid(number)?, commands, lifetime_ms: None };
+                eim.propose(&actor, proposal).await?;
+                Ok(())
+            }
+        })
+    }
+
+    /// Writes when devices were last heard of.
+    pub(super) fn flush(&self) -> anyhow::Result<()> {
+        Ok(self.runtime.block_on(self.eim.flush_contacts())?)
+    }
+
+    /// TLS of the eIM.
+    pub(super) fn tls(&self) -> anyhow::Result<TlsConfig> {
+        let credential = &self.pki.eim_tls;
+        let key = credential.key.to_pkcs8_der()?;
+        let chain = vec![credential.certificate.der().to_vec()];
+        Ok(TlsConfig::new(Identity::from_der(chain, key.as_bytes().to_vec())?))
+    }
+
+    /// What a client pins: the SubjectPublicKeyInfo of the TLS certificate, DER.
+    pub(super) fn tls_pin(&self) -> Vec<u8> {
+        self.pki.eim_tls.key.public_key().to_spki_der()
+    }
+
+    /// The key that packages are signed with.
+    pub(super) fn signing_key(&self) -> &PrivateKey {
+        &self.pki.eim_signing.key
+    }
+
+    /// The key of all eUICCs.
+    pub(super) fn euicc_key(&self) -> &PrivateKey {
+        &self.euicc_key
+    }
+
+    /// Octets that the database takes when it is packed.
+    pub(super) fn database_octets(&self) -> anyhow::Result<u64> {
+        let copy = self.folder.path().join("copy.sqlite");
+        self.eim.backup_to(&copy)?;
+        let octets = std::fs::metadata(&copy)?.len();
+        std::fs::remove_file(&copy)?;
+        Ok(octets)
+    }
+
+    /// Runs `work` for every number, [`AT_A_TIME`] at a time.
+    fn each<F, W>(&self, numbers: std::ops::Range<u32>, work: F) -> anyhow::Result<()>
+    where
+        F: Fn(u32) -> W,
+        W: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.runtime.block_on(async {
+            let mut under_way = JoinSet::new();
+            for number in numbers {
+                if under_way.len() >= AT_A_TIME
+                    && let Some(ended) = under_way.join_next().await
+                {
+                    ended??;
+                }
+                under_way.spawn(work(number));
+            }
+            while let Some(ended) = under_way.join_next().await {
+                ended??;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Verbs under way at a time: as many as the store writes in one transaction.
+const AT_A_TIME: usize = 256;
+
+/// The EID of the `number`-th device, of the test manufacturer.
+pub(super) fn eid(number: u32) -> anyhow::Result<Eid> {
+    Ok(Eid::with_check_digits(&format!("89049032{number:022}"))?)
+}

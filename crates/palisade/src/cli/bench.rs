@@ -1,0 +1,88 @@
+use std::path::PathBuf;
+
+use super::Ending;
+use crate::bench::{self, EsipaOptions};
+use crate::output::Format;
+
+/// Measure speed and memory on this machine, as ratios to what cannot be avoided.
+#[derive(Debug, clap::Args)]
+#[command(long_about = LONG_ABOUT)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const LONG_ABOUT: &str = "\
+Measure speed and memory on this machine, as ratios to what cannot be avoided.
+
+Each figure stands beside a floor that is measured in the same run: a bare server of the same
+libraries, the signatures alone, a plain walk over the same octets. Build with --release, and leave
+the machine alone while it runs. docs/performance.md explains the figures.";
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Esipa(Esipa),
+    Codec(Codec),
+    /// Loads a server that a measurement names on the standard input.
+    #[command(hide = true)]
+    Load,
+}
+
+/// Measure the eIM: empty polls, complete package cycles, memory for each device.
+#[derive(Debug, clap::Args)]
+#[command(long_about = ESIPA_LONG_ABOUT)]
+struct Esipa {
+    /// Time for empty polls, the eIM and the bare server together.
+    #[arg(long, default_value_t = 20, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Connections that stay open to each server.
+    #[arg(long, default_value_t = 64, value_name = "C", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    connections: u16,
+    /// Devices to register first.
+    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    devices: u32,
+    /// Package cycles in each round.
+    #[arg(long, default_value_t = 4096, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    cycles: u32,
+    /// Keep the temporary database in this folder, whose disk then counts.
+    #[arg(long, value_name = "FOLDER")]
+    directory: Option<PathBuf>,
+    /// Print JSON instead of the table; the same as --output json.
+    #[arg(long)]
+    json: bool,
+}
+
+const ESIPA_LONG_ABOUT: &str = "\
+Measure the eIM: empty polls, complete package cycles, memory for each device.
+
+Registers devices in a temporary database, serves them over TLS on the loopback interface as
+`palisade serve` does, and loads the server from a process of its own. A cycle is: poll, package
+signed and stored, result delivered, verified and stored.";
+
+/// Measure reading and writing of each kind of message.
+#[derive(Debug, clap::Args)]
+struct Codec {
+    /// Time for each message and direction.
+    #[arg(long, default_value_t = 100, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    milliseconds: u32,
+    /// Print JSON instead of the table; the same as --output json.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
+    let is_json = |json: bool| json || format == Format::Json;
+    match args.command {
+        Command::Esipa(args) => bench::esipa(&EsipaOptions {
+            devices: args.devices,
+            connections: args.connections,
+            seconds: args.seconds,
+            cycles: args.cycles,
+            directory: args.directory,
+            json: is_json(args.json),
+        })?,
+        Command::Codec(args) => bench::codec(args.milliseconds, is_json(args.json))?,
+        Command::Load => bench::load()?,
+    }
+    Ok(Ending::Done)
+}
