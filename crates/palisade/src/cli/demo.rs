@@ -14,7 +14,6 @@ pub(crate) struct Args {
     devices: u16,
     /// Run once and end, as without it; scripts may say so.
     #[arg(long)]
-    #[expect(dead_code, reason = "says what happens anyway")]
     once: bool,
     /// Keep PKI, databases and cards in this folder, which must not be there yet or be empty.
     #[arg(long, value_name = "FOLDER")]

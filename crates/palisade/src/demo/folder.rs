@@ -39,10 +39,6 @@ impl Folder {
         Ok(Self { path, is_kept })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// A folder in it.
     pub(super) fn inner(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.path.join(name);
@@ -102,7 +98,7 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         let wanted = outer.path().join("kept");
         let kept = Folder::new(Some(wanted.clone())).unwrap();
-        fs::write(kept.path().join("card"), b"state").unwrap();
+        fs::write(wanted.join("card"), b"state").unwrap();
         drop(kept);
         assert!(wanted.join("card").exists());
         let refused = Folder::new(Some(wanted)).unwrap_err().to_string();

@@ -53,7 +53,7 @@ const PROFILE: &[Attack] = &[
     attack("two segments swapped", profile::swapped_segments),
     attack("bound to another eUICC", profile::bound_to_another),
     attack(
-        "bound to another eUICC, signed anew for this one",
+        "bound to another, signed anew for this one",
         profile::bound_to_another_and_signed,
     ),
     attack(
