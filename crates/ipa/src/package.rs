@@ -157,7 +157,8 @@ impl Engine<'_> {
         self.report(eim, EimPackageResult::EimPackageResultResponseError(error))
     }
 
-    /// Delivers a report of the IPA itself, and keeps it if that fails. Whether it was delivered.
+    /// Delivers a report of the IPA itself, and keeps it if there is no answer. What the eIM refuses it would refuse again.
+    /// Whether it was delivered.
     pub(crate) fn report(
         &mut self,
         eim: &Contact,
@@ -170,11 +171,13 @@ impl Engine<'_> {
             });
             return Ok(true);
         }
-        self.events.push(Event::ResultKept {
-            eim_id: eim.eim_id().clone(),
-        });
-        let message = self.result_message(result)?;
-        self.keep_unsent(eim.eim_id(), message.to_der(), false);
+        if provided == Provided::Failed {
+            self.events.push(Event::ResultKept {
+                eim_id: eim.eim_id().clone(),
+            });
+            let message = self.result_message(result)?;
+            self.keep_unsent(eim.eim_id(), message.to_der(), false);
+        }
         Ok(false)
     }
 
@@ -376,8 +379,10 @@ impl Engine<'_> {
                 continue;
             };
             let contact = eims.iter().find(|eim| *eim.eim_id() == eim_id);
-            if let Some(eim) = contact.filter(|eim| !self.is_pausing(&eim.key)) {
-                self.deliver_result(eim, result)?;
+            if let Some(eim) = contact.filter(|eim| !self.is_pausing(&eim.key))
+                && self.deliver_result(eim, result)? == Provided::Refused
+            {
+                self.overlook_refusal(eim);
             }
         }
         Ok(())
@@ -402,23 +407,30 @@ impl Engine<'_> {
             let Ok(message) = ProvideEimPackageResult::from_der(&unsent.message) else {
                 continue;
             };
-            let is_delivered = if unsent.without_answer.is_some() {
+            let provided = if unsent.without_answer.is_some() {
                 let notification = HandleNotificationEsipa::ProvideEimPackageResult(message);
-                self.call_eim(eim, &Request::HandleNotification(notification))
-                    .is_ok()
+                match self.call_eim(eim, &Request::HandleNotification(notification)) {
+                    Ok(_) => Provided::Accepted,
+                    Err(_) => Provided::Failed,
+                }
             } else {
-                self.provide_message(eim, message)? == Provided::Accepted
+                self.provide_message(eim, message)?
             };
-            if is_delivered {
-                self.events.push(Event::ResultDelivered {
+            match provided {
+                Provided::Accepted => self.events.push(Event::ResultDelivered {
                     eim_id: unsent.eim_id,
-                });
-            } else {
-                self.state.unsent.push(unsent);
+                }),
+                Provided::Refused => self.overlook_refusal(eim),
+                Provided::Failed => self.state.unsent.push(unsent),
             }
         }
         self.save();
         Ok(())
+    }
+
+    /// An eIM that refuses something old is asked for packages all the same: only they can bring the two back together.
+    fn overlook_refusal(&mut self, eim: &Contact) {
+        self.state.forget_failures(&eim.key);
     }
 }
 

@@ -219,6 +219,49 @@ fn a_lost_answer_is_made_good_without_executing_twice() {
 }
 
 #[test]
+fn a_report_that_the_eim_refuses_stands_in_the_way_of_nothing() {
+    for is_lost_first in [false, true] {
+        let mut world = World::new();
+        if is_lost_first {
+            world.fail("provideEimPackageResult", Fault::Unreachable);
+        }
+        world.net.0.borrow_mut().eim(EIM).refusals_left = 1;
+        world.queue(EIM, Package::Data(data_request(&[0xBF, 0x20])));
+        world.queue(EIM, Package::Psmos(vec![list()]));
+        let wake = world.poll();
+        world.poll_after(wake);
+        let answers = world.answers(EIM);
+        assert!(
+            matches!(
+                outcomes(&answers)[..],
+                [EuiccResultData::ListProfileInfoResult(_)]
+            ),
+            "{answers:?}"
+        );
+        assert_eq!(answers.len(), 1, "what was refused is not sent again");
+    }
+}
+
+#[test]
+fn a_signed_result_that_the_eim_refuses_is_kept_and_stands_in_the_way_of_nothing() {
+    let mut world = World::new();
+    world.net.0.borrow_mut().eim(EIM).refusals_left = 2;
+    world.queue(EIM, Package::Psmos(vec![enable(SECOND, false)]));
+    world.queue(EIM, Package::Psmos(vec![list()]));
+    let wake = world.poll();
+    assert_eq!(wake.reason, WakeReason::BackOff);
+    let wake = world.poll_after(wake);
+    assert!(matches!(
+        outcomes(&world.answers(EIM))[..],
+        [EuiccResultData::ListProfileInfoResult(_)]
+    ));
+    assert_eq!(world.kept().0, 1, "nobody acknowledged the first one");
+    world.poll_after(wake);
+    assert_eq!(world.kept().0, 0, "it is offered again");
+    assert_eq!(world.answers(EIM).len(), 2);
+}
+
+#[test]
 fn a_restart_of_the_ipa_loses_no_result() {
     let mut world = World::new();
     world.queue(EIM, Package::Psmos(vec![enable(SECOND, false)]));

@@ -20,7 +20,7 @@ use rsp::sgp32::{
     GetEimPackageRequest, GetEimPackageResponse, HandleNotificationEsipa,
     InitiateAuthenticationOkEsipa, InitiateAuthenticationResponseEsipa, IpaEuiccDataRequest,
     IpaEuiccDataResponse, ProfileDownloadData, ProfileDownloadTriggerRequest,
-    ProvideEimPackageResultResponse, Psmo, SequenceNumber, TrustedPublicKeyDataTls,
+    ProvideEimPackageResultError, ProvideEimPackageResultResponse, Psmo, SequenceNumber, TrustedPublicKeyDataTls,
 };
 
 use super::{SMDP, ScriptedSmdp};
@@ -65,6 +65,8 @@ pub(crate) struct ScriptedEim {
     pub(crate) answers: Vec<Answer>,
     pub(crate) polls: Vec<GetEimPackageRequest>,
     pub(crate) acknowledges: bool,
+    /// Results that it goes on to refuse.
+    pub(crate) refusals_left: usize,
     /// Acknowledged besides what came.
     pub(crate) also_acknowledge: Vec<i64>,
     /// The code that the eIM holds for indirect downloads.
@@ -88,6 +90,7 @@ impl ScriptedEim {
             answers: Vec::new(),
             polls: Vec::new(),
             acknowledges: true,
+            refusals_left: 0,
             also_acknowledge: Vec::new(),
             matching_id: None,
             hash_cc: None,
@@ -166,6 +169,14 @@ impl ScriptedEim {
             }
             Request::ProvideEimPackageResult(result) => {
                 assert_eq!(result.eid_value, Some(self.eid.to_field()));
+                if self.refusals_left > 0 {
+                    self.refusals_left -= 1;
+                    return Response::ProvideEimPackageResult(
+                        ProvideEimPackageResultResponse::ProvideEimPackageResultError(
+                            ProvideEimPackageResultError::UndefinedError,
+                        ),
+                    );
+                }
                 let mut numbers = self.take_result(result.eim_package_result);
                 numbers.append(&mut self.also_acknowledge);
                 let answer = if numbers.is_empty() || !self.acknowledges {
