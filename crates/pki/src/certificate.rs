@@ -19,7 +19,7 @@ use crate::signature_value::Signature;
 use crate::time::UnixTime;
 use extensions::{COMMON_NAME, Extensions, ORGANISATION, SERIAL_NUMBER, unique_attribute};
 
-pub(crate) use extensions::{SAN_DNS_NAME, SAN_REGISTERED_ID};
+pub(crate) use extensions::{PERMITTED_EINS, SAN_DNS_NAME, SAN_REGISTERED_ID};
 pub use role::Role;
 
 /// A parsed certificate. Clones share it. Parsing proves nothing: [`crate::TrustAnchors`] does.

@@ -1,22 +1,34 @@
 //! Trust anchors and the checks of certificate chains (SGP.22 section 4.5.2, SGP.14).
+//!
+//! The chains are those of SGP.26: `eUICC - EUM - CI` and `server - CI` (variant O), and the same with sub-CAs below the CI, the
+//! EUM or the server's provider (SGP.22 v3; variants A, B and C). The sub-CAs come with the certificate that is verified.
 
+mod checks;
 mod error;
+mod path;
+mod revocation;
 
 use std::collections::BTreeMap;
 
 use const_oid::AssociatedOid;
 use rsp::der::Oid;
-use x509_cert::ext::pkix::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints,
-    SubjectAltName,
-};
+use x509_cert::ext::pkix::SubjectAltName;
 
-use crate::certificate::{Certificate, EumConstraint, Role, SERVER_AUTH};
+use crate::certificate::{Certificate, Role};
 use crate::crl::Crl;
-use crate::public_key::{KeyError, PublicKey};
+use crate::public_key::PublicKey;
 use crate::time::UnixTime;
+use checks::{
+    check_eum_name_constraints, check_extended_key_usage, check_leaf, check_role, eid_octets,
+    no_issuer_named, usable_key,
+};
+use path::{Path, Pool, Verification, euicc_to_eum};
+use revocation::CrlSet;
 
 pub use error::{AnchorError, ChainError};
+
+/// Intermediate certificates that are accepted with one certificate. SGP.22 v3 chains have at most two.
+pub const INTERMEDIATES_MAX: usize = 3;
 
 /// The CI certificates that are trusted, and their revocation lists.
 ///
@@ -25,6 +37,8 @@ pub use error::{AnchorError, ChainError};
 #[derive(Clone, Debug, Default)]
 pub struct TrustAnchors {
     anchors: BTreeMap<Vec<u8>, Anchor>,
+    /// CRLs of sub-CAs and EUMs by the issuer's SubjectPublicKeyInfo.
+    sub_ca_crls: BTreeMap<Vec<u8>, CrlSet>,
 }
 
 /// Deviations from the strict rules. The default is strict.
@@ -59,7 +73,7 @@ pub struct VerifiedServer {
     pub common_name: Option<String>,
     /// The key of the certificate.
     pub public_key: PublicKey,
-    /// SubjectKeyIdentifier of the CI that issued it.
+    /// SubjectKeyIdentifier of the CI at the end of the chain.
     pub ci_key_id: Vec<u8>,
 }
 
@@ -106,7 +120,7 @@ impl TrustAnchors {
                         certificate: ci,
                         key,
                         may_sign_crls,
-                        crls: Vec::new(),
+                        crls: CrlSet::default(),
                     },
                 );
             }
@@ -123,20 +137,39 @@ impl TrustAnchors {
         if !anchor.may_sign_crls {
             return Err(AnchorError::MayNotSignCrls);
         }
-        if !crl.is_signed_by(&anchor.key) {
-            return Err(AnchorError::BadCrlSignature);
+        anchor.crls.add(crl, &anchor.key)
+    }
+
+    /// Takes a CRL of a sub-CA or EUM after checking that its certificate leads to a trusted CI and that its key signed the
+    /// CRL. It replaces an older one of the same scope. `intermediates` are what stands between `issuer` and the CI; for a
+    /// sub-CA of an EUM that includes the EUM.
+    pub fn add_crl_of(
+        &mut self,
+        crl: Crl,
+        issuer: &Certificate,
+        intermediates: &[Certificate],
+        now: Option<UnixTime>,
+    ) -> Result<(), AnchorError> {
+        let which = match issuer.role() {
+            Some(role) if role.is_sub_ca() || role == Role::Eum => role,
+            found => return Err(AnchorError::NotASubCa { found }),
+        };
+        self.verify_issuer(issuer, which, intermediates, now)
+            .map_err(AnchorError::Chain)?;
+        if issuer.subject_key_identifier() != Some(crl.issuer_key_id()) {
+            return Err(AnchorError::CrlIssuerMismatch);
         }
-        match anchor
-            .crls
-            .iter_mut()
-            .find(|known| known.scope() == crl.scope())
-        {
-            Some(known) if known.this_update() > crl.this_update() => {
-                return Err(AnchorError::OlderCrl);
-            }
-            Some(known) => *known = crl,
-            None => anchor.crls.push(crl),
+        if !issuer.key_usage().is_some_and(|usage| usage.value.crl_sign) {
+            return Err(AnchorError::MayNotSignCrls);
         }
+        let key = issuer.public_key().map_err(AnchorError::Key)?;
+        let mut crls = self
+            .sub_ca_crls
+            .get(key.spki_der())
+            .cloned()
+            .unwrap_or_default();
+        crls.add(crl, key)?;
+        self.sub_ca_crls.insert(key.spki_der().to_vec(), crls);
         Ok(())
     }
 
@@ -172,7 +205,7 @@ impl TrustAnchors {
         }
     }
 
-    /// Checks eUICC and EUM certificate up to a trusted CI. `now = None` skips validity and CRL age.
+    /// As [`TrustAnchors::verify_euicc_chain_through`], for a chain without sub-CAs.
     pub fn verify_euicc_chain(
         &self,
         euicc: &Certificate,
@@ -180,56 +213,106 @@ impl TrustAnchors {
         now: Option<UnixTime>,
         policy: ChainPolicy,
     ) -> Result<VerifiedEuicc, ChainError> {
-        let (ci_key_id, eum_key) = self.verify_eum(eum, now, policy)?;
+        self.verify_euicc_chain_through(euicc, eum, &[], now, policy)
+    }
+
+    /// Checks eUICC and EUM certificate up to a trusted CI. `now = None` skips validity and CRL age.
+    ///
+    /// `intermediates` are the sub-CAs of the CI and of the EUM, in any order, at most [`INTERMEDIATES_MAX`]. Each must be part
+    /// of the chain; the CI's own certificate is none of them.
+    pub fn verify_euicc_chain_through(
+        &self,
+        euicc: &Certificate,
+        eum: &Certificate,
+        intermediates: &[Certificate],
+        now: Option<UnixTime>,
+        policy: ChainPolicy,
+    ) -> Result<VerifiedEuicc, ChainError> {
         let which = Role::Euicc;
-        let named = (
-            euicc.authority_key_identifier(),
-            eum.subject_key_identifier(),
-        );
-        if matches!(named, (Some(issuer), Some(eum)) if issuer != eum) {
-            return Err(ChainError::IssuerMismatch { which });
-        }
-        check_signature(euicc, &eum_key, which)?;
-        check_validity(euicc, now, which)?;
+        let verification = Verification {
+            anchors: self,
+            now,
+            policy,
+        };
+        let mut pool = Pool::new(intermediates, which)?;
+        let above = Path::to_anchor(self, &mut pool, (eum, Role::Eum))?;
+        let eum_sub_cas = euicc_to_eum(&mut pool, euicc, eum);
+        // What is wrong with the EUM is said first, without which nothing below it counts.
+        let eum_cas = eum_sub_cas.as_ref().map_or(0, Vec::len);
+        above.check((eum, Role::Eum), eum_cas + 1, verification)?;
+        let eum_issues = verification.issuing((eum, Role::Eum), eum_cas)?;
+        let anchor = above.anchor().ok_or(no_issuer_named(Role::Eum))?;
+        let eum_sub_cas = eum_sub_cas?;
+        let nearest = verification.descend(eum_issues, &eum_sub_cas, 0)?;
+        nearest.check((euicc, which), now)?;
         check_role(euicc, which)?;
         check_leaf(euicc, which)?;
-        let public_key = usable_key(euicc, which)?;
+        let public_key = usable_key(euicc, which)?.clone();
         let eid_digits = euicc
             .subject_serial_number()
             .ok_or(ChainError::EidMalformed)?
             .to_owned();
         let eid = eid_octets(&eid_digits).ok_or(ChainError::EidMalformed)?;
         if !policy.insecure_ignore_eum_name_constraints {
-            check_name_constraints(euicc, &eid_digits, eum)?;
+            check_eum_name_constraints(euicc, &eid_digits, eum)?;
         }
+        let chain: Vec<_> = [(euicc, which)]
+            .into_iter()
+            .chain(eum_sub_cas)
+            .chain([(eum, Role::Eum)])
+            .chain(above.issuers())
+            .collect();
+        verification.check_names(&chain)?;
+        pool.finish()?;
         Ok(VerifiedEuicc {
             eid,
             eid_digits,
             public_key,
-            ci_key_id,
+            ci_key_id: anchor.key_id().to_vec(),
             eum_organisation: eum.organisation().map(str::to_owned),
         })
     }
 
-    /// Checks a certificate that a CI issued directly to a server. `now = None` skips validity and CRL age.
-    ///
-    /// Only the SM-DP+, SM-DS and eIM roles can succeed. For TLS roles this is the eSIM side of the check; the host name is
-    /// the TLS library's business.
+    /// As [`TrustAnchors::verify_server_through`], for a certificate that a CI issued directly.
     pub fn verify_server(
         &self,
         certificate: &Certificate,
         role: Role,
         now: Option<UnixTime>,
     ) -> Result<VerifiedServer, ChainError> {
-        let anchor = self.issuer_of(certificate, now, role)?;
+        self.verify_server_through(certificate, role, &[], now)
+    }
+
+    /// Checks the certificate of a server up to a trusted CI. `now = None` skips validity and CRL age.
+    ///
+    /// `intermediates` are the sub-CAs of the CI and of the server's provider, in any order, at most [`INTERMEDIATES_MAX`]. Each
+    /// must be part of the chain; the CI's own certificate is none of them.
+    ///
+    /// Only the SM-DP+, SM-DS and eIM roles can succeed. For TLS roles this is the eSIM side of the check; the host name is
+    /// the TLS library's business.
+    pub fn verify_server_through(
+        &self,
+        certificate: &Certificate,
+        role: Role,
+        intermediates: &[Certificate],
+        now: Option<UnixTime>,
+    ) -> Result<VerifiedServer, ChainError> {
+        let verification = Verification {
+            anchors: self,
+            now,
+            policy: ChainPolicy::default(),
+        };
+        let mut pool = Pool::new(intermediates, role)?;
+        let above = Path::to_anchor(self, &mut pool, (certificate, role))?;
+        above.check((certificate, role), 0, verification)?;
         check_role(certificate, role)?;
-        if matches!(role, Role::CertificateIssuer | Role::Eum | Role::Euicc) {
+        if role.is_issuer() || role == Role::Euicc {
             return Err(ChainError::BasicConstraints { which: role });
         }
         check_leaf(certificate, role)?;
         check_extended_key_usage(certificate, role)?;
-        let public_key = usable_key(certificate, role)?;
-        let anchor = anchor.ok_or(no_issuer_named(role))?;
+        let public_key = usable_key(certificate, role)?.clone();
+        let anchor = above.anchor().ok_or(no_issuer_named(role))?;
         let oid = certificate.registered_id().cloned();
         if oid.is_none() && !matches!(role, Role::EimSigning | Role::EimTls) {
             return Err(ChainError::MissingExtension {
@@ -237,6 +320,12 @@ impl TrustAnchors {
                 extension: SubjectAltName::OID,
             });
         }
+        let chain: Vec<_> = [(certificate, role)]
+            .into_iter()
+            .chain(above.issuers())
+            .collect();
+        verification.check_names(&chain)?;
+        pool.finish()?;
         Ok(VerifiedServer {
             oid,
             common_name: certificate.common_name().map(str::to_owned),
@@ -245,71 +334,32 @@ impl TrustAnchors {
         })
     }
 
-    /// Gives the identifier of the CI and the EUM's key.
-    fn verify_eum(
-        &self,
-        eum: &Certificate,
-        now: Option<UnixTime>,
-        policy: ChainPolicy,
-    ) -> Result<(Vec<u8>, PublicKey), ChainError> {
-        let which = Role::Eum;
-        let anchor = self.issuer_of(eum, now, which)?;
-        check_role(eum, which)?;
-        check_known_extensions(eum, which)?;
-        if !eum.has_critical_basic_constraints() {
-            return Err(ChainError::MissingCriticalExtension {
-                which,
-                extension: BasicConstraints::OID,
-            });
-        }
-        if !eum.is_ca() {
-            return Err(ChainError::BasicConstraints { which });
-        }
-        // Mandatory for an EUM. No intermediate follows it here, so any value permits the eUICC.
-        if eum.path_len().is_none() {
-            return Err(ChainError::PathLen { which });
-        }
-        if !critical_key_usage(eum, which)?.key_cert_sign {
-            return Err(ChainError::KeyUsage { which });
-        }
-        let constrained = eum
-            .name_constraints()
-            .is_some_and(|constraints| constraints.critical);
-        if !constrained && !policy.insecure_ignore_eum_name_constraints {
-            return Err(ChainError::MissingCriticalExtension {
-                which,
-                extension: NameConstraints::OID,
-            });
-        }
-        let key = usable_key(eum, which)?;
-        let anchor = anchor.ok_or(no_issuer_named(which))?;
-        if anchor.certificate.path_len() == Some(0) {
-            return Err(ChainError::PathLen {
-                which: Role::CertificateIssuer,
-            });
-        }
-        Ok((anchor.key_id().to_vec(), key))
-    }
-
-    /// The CI of a certificate, after everything that concerns both: signature, validity, revocation. `None` if the
-    /// certificate names no issuer, so that what else is wrong with such a certificate is reported first.
-    fn issuer_of(
+    /// Checks a sub-CA or EUM by itself, up to a trusted CI.
+    fn verify_issuer(
         &self,
         certificate: &Certificate,
+        role: Role,
+        intermediates: &[Certificate],
         now: Option<UnixTime>,
-        which: Role,
-    ) -> Result<Option<&Anchor>, ChainError> {
-        let Some(issuer) = certificate.authority_key_identifier() else {
-            return Ok(None);
+    ) -> Result<(), ChainError> {
+        let verification = Verification {
+            anchors: self,
+            now,
+            policy: ChainPolicy::default(),
         };
-        let anchor = self
-            .anchors
-            .get(issuer)
-            .ok_or(ChainError::UnknownCi { which })?;
-        check_signature(certificate, &anchor.key, which)?;
-        check_validity(certificate, now, which)?;
-        anchor.check(certificate, now, which)?;
-        Ok(Some(anchor))
+        let mut pool = Pool::new(intermediates, role)?;
+        let above = Path::to_anchor(self, &mut pool, (certificate, role))?;
+        above.check((certificate, role), 1, verification)?;
+        verification.issuing((certificate, role), 0)?;
+        if above.anchor().is_none() {
+            return Err(no_issuer_named(role));
+        }
+        let chain: Vec<_> = [(certificate, role)]
+            .into_iter()
+            .chain(above.issuers())
+            .collect();
+        verification.check_names(&chain)?;
+        pool.finish()
     }
 }
 
@@ -318,7 +368,7 @@ struct Anchor {
     certificate: Certificate,
     key: PublicKey,
     may_sign_crls: bool,
-    crls: Vec<Crl>,
+    crls: CrlSet,
 }
 
 impl Anchor {
@@ -327,189 +377,4 @@ impl Anchor {
             .subject_key_identifier()
             .unwrap_or_default()
     }
-
-    /// Validity of the CI itself, and revocation of what it issued.
-    fn check(
-        &self,
-        issued: &Certificate,
-        now: Option<UnixTime>,
-        which: Role,
-    ) -> Result<(), ChainError> {
-        check_validity(&self.certificate, now, Role::CertificateIssuer)?;
-        if self
-            .crls
-            .iter()
-            .any(|crl| crl.revokes(issued.serial_number()))
-        {
-            return Err(ChainError::Revoked { which });
-        }
-        let Some(now) = now else { return Ok(()) };
-        match self
-            .crls
-            .iter()
-            .filter_map(Crl::next_update)
-            .find(|next_update| *next_update < now)
-        {
-            Some(next_update) => Err(ChainError::CrlOutOfDate { next_update }),
-            None => Ok(()),
-        }
-    }
-}
-
-fn no_issuer_named(which: Role) -> ChainError {
-    ChainError::MissingExtension {
-        which,
-        extension: AuthorityKeyIdentifier::OID,
-    }
-}
-
-fn check_role(certificate: &Certificate, expected: Role) -> Result<(), ChainError> {
-    match certificate.role() {
-        Some(found) if found == expected => Ok(()),
-        Some(found) if certificate.has_role_policy() => {
-            Err(ChainError::WrongRole { expected, found })
-        }
-        _ if expected.policy().is_some() => Err(ChainError::PolicyMissing { which: expected }),
-        // An eIM certificate is known by its usage alone, which the next checks judge in detail.
-        _ => Ok(()),
-    }
-}
-
-fn check_known_extensions(certificate: &Certificate, which: Role) -> Result<(), ChainError> {
-    match certificate.unknown_critical_extensions().first() {
-        Some(extension) => Err(ChainError::UnknownCriticalExtension {
-            which,
-            extension: *extension,
-        }),
-        None => Ok(()),
-    }
-}
-
-fn check_leaf(certificate: &Certificate, which: Role) -> Result<(), ChainError> {
-    check_known_extensions(certificate, which)?;
-    if certificate.is_ca() {
-        return Err(ChainError::BasicConstraints { which });
-    }
-    match critical_key_usage(certificate, which)?.digital_signature {
-        true => Ok(()),
-        false => Err(ChainError::KeyUsage { which }),
-    }
-}
-
-fn critical_key_usage(
-    certificate: &Certificate,
-    which: Role,
-) -> Result<crate::KeyUsage, ChainError> {
-    match certificate.key_usage() {
-        Some(usage) if usage.critical => Ok(usage.value),
-        _ => Err(ChainError::MissingCriticalExtension {
-            which,
-            extension: KeyUsage::OID,
-        }),
-    }
-}
-
-fn check_extended_key_usage(certificate: &Certificate, which: Role) -> Result<(), ChainError> {
-    match (which.is_tls(), certificate.extended_key_usage()) {
-        (true, Some(purposes)) if !purposes.value.contains(&SERVER_AUTH) => {
-            Err(ChainError::ExtendedKeyUsage { which })
-        }
-        (true, Some(purposes)) if purposes.critical => Ok(()),
-        (true, _) => Err(ChainError::MissingCriticalExtension {
-            which,
-            extension: ExtendedKeyUsage::OID,
-        }),
-        // A certificate that is limited to other purposes is not one for signing eUICC packages.
-        (false, Some(_)) if which == Role::EimSigning => {
-            Err(ChainError::ExtendedKeyUsage { which })
-        }
-        (false, _) => Ok(()),
-    }
-}
-
-fn usable_key(certificate: &Certificate, which: Role) -> Result<PublicKey, ChainError> {
-    match certificate.public_key() {
-        Ok(key) => Ok(key.clone()),
-        Err(KeyError::UnsupportedCurve(curve)) => {
-            Err(ChainError::UnsupportedCurve { which, curve })
-        }
-        Err(source) => Err(ChainError::Key { which, source }),
-    }
-}
-
-fn check_signature(
-    certificate: &Certificate,
-    issuer: &PublicKey,
-    which: Role,
-) -> Result<(), ChainError> {
-    let algorithm = certificate.signature_algorithm();
-    if algorithm != crate::curve::ECDSA_WITH_SHA256 {
-        return Err(ChainError::UnsupportedSignatureAlgorithm { which, algorithm });
-    }
-    let signature = certificate
-        .signature()
-        .ok_or(ChainError::BadSignature { which })?;
-    issuer
-        .verify(certificate.tbs(), signature)
-        .map_err(|_| ChainError::BadSignature { which })
-}
-
-fn check_validity(
-    certificate: &Certificate,
-    now: Option<UnixTime>,
-    which: Role,
-) -> Result<(), ChainError> {
-    let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
-    match now {
-        Some(now) if now < not_before => Err(ChainError::NotYetValid { which, not_before }),
-        Some(now) if now > not_after => Err(ChainError::Expired { which, not_after }),
-        _ => Ok(()),
-    }
-}
-
-fn check_name_constraints(
-    euicc: &Certificate,
-    eid: &str,
-    eum: &Certificate,
-) -> Result<(), ChainError> {
-    let constraints = eum
-        .name_constraints()
-        .map_or(&[][..], |constraints| &constraints.value);
-    let mut permitted = constraints
-        .iter()
-        .filter(|constraint| constraint.organisation.is_some())
-        .filter(|constraint| constraint.organisation.as_deref() == euicc.organisation())
-        .peekable();
-    if permitted.peek().is_none() {
-        return Err(ChainError::NameConstraintOrganisation);
-    }
-    match permitted.any(|constraint| eid_permitted(eid, constraint, eum.permitted_eins())) {
-        true => Ok(()),
-        false => Err(ChainError::NameConstraintEid),
-    }
-}
-
-/// SGP.22 v2 has the digits in the constraint, v3 in an extension of their own. Without either nothing is permitted.
-fn eid_permitted(eid: &str, constraint: &EumConstraint, eins: &[String]) -> bool {
-    let begins_with = |prefix: &String| !prefix.is_empty() && eid.starts_with(prefix.as_str());
-    match &constraint.eid_prefix {
-        Some(prefix) => begins_with(prefix),
-        None => eins.iter().any(begins_with),
-    }
-}
-
-/// 32 decimal digits to 16 octets, two digits each, in order. Check digits are not looked at.
-fn eid_octets(digits: &str) -> Option<[u8; 16]> {
-    if digits.len() != 32 {
-        return None;
-    }
-    let mut octets = [0; 16];
-    for (octet, pair) in octets.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        let [high, low] = pair else { return None };
-        if !high.is_ascii_digit() || !low.is_ascii_digit() {
-            return None;
-        }
-        *octet = ((high - b'0') << 4) | (low - b'0');
-    }
-    Some(octets)
 }

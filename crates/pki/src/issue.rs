@@ -6,10 +6,12 @@
 //! For tests and laboratories. A production CI, EUM or SM-DP+ certificate comes from the GSMA's issuers.
 
 mod builder;
+mod crl_template;
 mod template;
 mod test_pki;
 
-pub use template::{CertificateTemplate, CrlTemplate, Issuer, SubjectAttribute};
+pub use crl_template::CrlTemplate;
+pub use template::{CertificateTemplate, Issuer, SubjectAttribute};
 pub use test_pki::{Credential, PkiFileError, PkiItem, TestPki, TestPkiOptions};
 pub use x509_cert::ext::Extension as RawExtension;
 

@@ -1,8 +1,22 @@
 //! Certificates, signatures, key agreement and key stores of the GSMA eSIM ecosystem.
 //!
-//! The trust model is that of SGP.14/SGP.22: a Certificate Issuer (CI) known by its SubjectKeyIdentifier, chains of two or
-//! three certificates, a role that is fixed by one policy OID, and an EID that the EUM certificate limits by name. It has
-//! nothing to do with host names and is kept apart from the trust of TLS, which rustls decides.
+//! The trust model is that of SGP.14/SGP.22: a Certificate Issuer (CI) known by its SubjectKeyIdentifier, a role that is fixed
+//! by one policy OID, and an EID that the EUM certificate limits by name. It has nothing to do with host names and is kept
+//! apart from the trust of TLS, which rustls decides.
+//!
+//! A chain has two or three certificates, or more where SGP.22 v3 puts sub-CAs between (SGP.26 v3 calls these variants):
+//!
+//! | variant | eUICC | SM-DP+ and SM-DS |
+//! | --- | --- | --- |
+//! | O, Ov3 | eUICC - EUM - CI | server - CI |
+//! | A | eUICC - EUM sub-CA - EUM - CI | server - provider's sub-CA - CI |
+//! | B | eUICC - EUM - CI sub-CA - CI | server - CI sub-CA - CI |
+//! | C | eUICC - EUM sub-CA - EUM - CI sub-CA - CI | server - provider's sub-CA - CI sub-CA - CI |
+//!
+//! The sub-CAs come with what they issued, in any order ([`TrustAnchors::verify_euicc_chain_through`],
+//! [`TrustAnchors::verify_server_through`]). At most [`INTERMEDIATES_MAX`] are looked at, each must be part of the chain, and each
+//! must be allowed to issue what it issued: by [`Role::may_issue`], cA, keyCertSign, pathLenConstraint and nameConstraints. CRLs of
+//! a CI concern what the CI itself issued; those of a sub-CA or EUM come in through [`TrustAnchors::add_crl_of`].
 //!
 //! What is here:
 //! * [`PublicKey`], [`Signature`], [`Signer`], [`PrivateKey`]: ECDSA with SHA-256 in the plain `r || s` form (BSI TR-03111);
@@ -28,7 +42,8 @@ mod time;
 
 pub use certificate::{Certificate, CertificateError, EumConstraint, Extension, KeyUsage, Role};
 pub use chain::{
-    AnchorError, ChainError, ChainPolicy, TrustAnchors, VerifiedEuicc, VerifiedServer,
+    AnchorError, ChainError, ChainPolicy, INTERMEDIATES_MAX, TrustAnchors, VerifiedEuicc,
+    VerifiedServer,
 };
 pub use const_oid::ObjectIdentifier;
 pub use crl::{Crl, CrlError};

@@ -524,7 +524,7 @@ fn verify(args: &VerifyArgs, format: Format) -> anyhow::Result<Ending> {
                     .map(|euicc| format!("EID {}", euicc.eid_digits)),
             )
         }
-        Role::CertificateIssuer | Role::Eum => {
+        role if role.is_issuer() => {
             return Err(usage(format!(
                 "{role} certificates are verified with what they issued; verify an eUICC certificate with --eum"
             )));

@@ -231,4 +231,5 @@ pub(super) const SERIAL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap(
 pub(super) const ORGANISATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
 
 /// id-rsp-expt permittedEins (SGP.22 v3 section 4.5.2.1.0.2).
-const PERMITTED_EINS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.146.1.2.2.0");
+pub(crate) const PERMITTED_EINS: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("2.23.146.1.2.2.0");

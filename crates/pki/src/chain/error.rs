@@ -34,13 +34,25 @@ pub enum AnchorError {
     /// Another key with the same identifier is already trusted.
     #[error("another CI key with the same subjectKeyIdentifier is already trusted")]
     KeyIdentifierCollision,
+    /// Not the certificate of a sub-CA or EUM, so nobody whose CRLs come with a chain.
+    #[error("certificate is not one of a sub-CA or EUM; its role is {found:?}")]
+    NotASubCa {
+        /// What it is.
+        found: Option<Role>,
+    },
+    /// The chain of the CRL's issuer is refused.
+    #[error("certificate of the CRL's issuer does not lead to a trusted CI")]
+    Chain(#[source] ChainError),
+    /// The CRL names another issuer than the one whose certificate came with it.
+    #[error("CRL is from another issuer than the certificate that came with it")]
+    CrlIssuerMismatch,
     /// The CRL is not from a CI that is trusted.
     #[error("CRL is from a CI that is not trusted")]
     UnknownCi,
-    /// The CI certificate does not allow its key to sign CRLs.
-    #[error("CI certificate is not allowed to sign CRLs")]
+    /// The issuer's certificate does not allow its key to sign CRLs.
+    #[error("certificate of the CRL's issuer does not allow it to sign CRLs")]
     MayNotSignCrls,
-    /// The CRL's signature does not verify under its CI.
+    /// The CRL's signature does not verify under its issuer.
     #[error("CRL signature is not valid")]
     BadCrlSignature,
     /// A newer CRL of the same scope is already there.
@@ -52,8 +64,8 @@ pub enum AnchorError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
-    /// The issuer of the certificate is not a trusted CI.
-    #[error("{which} certificate is issued under a CI that is not trusted")]
+    /// The issuer of the certificate is neither a trusted CI nor among the intermediates.
+    #[error("{which} certificate is issued under a CI or sub-CA that is not trusted or not known")]
     UnknownCi {
         /// The certificate.
         which: Role,
@@ -64,6 +76,39 @@ pub enum ChainError {
     )]
     IssuerMismatch {
         /// The certificate.
+        which: Role,
+    },
+    /// More intermediate certificates than any chain has.
+    #[error(
+        "{count} intermediate certificates came with the {which} certificate; at most {} are accepted",
+        super::INTERMEDIATES_MAX
+    )]
+    TooManyIntermediates {
+        /// The certificate that they came with.
+        which: Role,
+        /// How many.
+        count: usize,
+    },
+    /// Two intermediate certificates have the same key identifier, or are the same.
+    #[error("an intermediate certificate came more than once with the {which} certificate")]
+    RepeatedIntermediate {
+        /// The certificate that they came with.
+        which: Role,
+    },
+    /// An intermediate certificate is not part of the chain.
+    #[error(
+        "an intermediate certificate that came with the {which} certificate is not part of its chain"
+    )]
+    UnusedIntermediate {
+        /// The certificate that it came with.
+        which: Role,
+    },
+    /// The role of the issuer does not let it issue certificates of that role.
+    #[error("{issuer} certificate may not issue a certificate for {which}")]
+    MayNotIssue {
+        /// The issuer.
+        issuer: Role,
+        /// The certificate it issued.
         which: Role,
     },
     /// The signature does not verify with the issuer's key.
@@ -175,15 +220,17 @@ pub enum ChainError {
         #[source]
         source: KeyError,
     },
-    /// A CRL of the CI lists the certificate.
+    /// A CRL of the issuer lists the certificate.
     #[error("{which} certificate is revoked")]
     Revoked {
         /// The certificate.
         which: Role,
     },
-    /// nextUpdate of a CRL of the CI is past, so revocation cannot be decided.
-    #[error("CRL of the CI is out of date since {next_update}")]
+    /// nextUpdate of a CRL of an issuer is past, so revocation cannot be decided.
+    #[error("CRL of the {issuer} is out of date since {next_update}")]
     CrlOutOfDate {
+        /// Whose CRL.
+        issuer: Role,
         /// When the next one was due.
         next_update: UnixTime,
     },
@@ -193,13 +240,21 @@ pub enum ChainError {
     /// The EUM's nameConstraints permit no eUICC with that EID.
     #[error("EID does not start with digits that the EUM certificate permits")]
     NameConstraintEid,
+    /// nameConstraints of an issuer do not permit the subject of a certificate below it.
+    #[error("nameConstraints of the {issuer} certificate do not permit the {which} certificate")]
+    NameConstraint {
+        /// Whose constraints.
+        issuer: Role,
+        /// The certificate.
+        which: Role,
+    },
     /// The eUICC's subject has no serialNumber of 32 digits.
     #[error("eUICC certificate has no EID of 32 digits")]
     EidMalformed,
 }
 
 impl ChainError {
-    /// The certificate that is to blame; the CI for an outdated CRL.
+    /// The certificate that is to blame; the issuer for an outdated CRL and for what it may not issue.
     pub fn which(&self) -> Role {
         match self {
             ChainError::UnknownCi { which }
@@ -221,8 +276,13 @@ impl ChainError {
             | ChainError::UnknownCriticalExtension { which, .. }
             | ChainError::UnsupportedCurve { which, .. }
             | ChainError::Key { which, .. }
+            | ChainError::TooManyIntermediates { which, .. }
+            | ChainError::RepeatedIntermediate { which }
+            | ChainError::UnusedIntermediate { which }
+            | ChainError::MayNotIssue { issuer: which, .. }
+            | ChainError::NameConstraint { which, .. }
             | ChainError::Revoked { which } => *which,
-            ChainError::CrlOutOfDate { .. } => Role::CertificateIssuer,
+            ChainError::CrlOutOfDate { issuer, .. } => *issuer,
             ChainError::NameConstraintOrganisation
             | ChainError::NameConstraintEid
             | ChainError::EidMalformed => Role::Euicc,

@@ -1,4 +1,6 @@
-//! Templates of single certificates and CRLs.
+//! Templates of single certificates.
+
+mod version3;
 
 use core::net::IpAddr;
 
@@ -8,12 +10,9 @@ use der::{Decode, Encode, Tag, TagNumber};
 use rand_core::CryptoRng;
 use rsp::der::Oid;
 use x509_cert::attr::AttributeTypeAndValue;
-use x509_cert::builder::{Builder, CertificateBuilder, CrlBuilder};
-use x509_cert::certificate::Rfc5280;
-use x509_cert::crl::RevokedCert;
+use x509_cert::builder::{Builder, CertificateBuilder};
 use x509_cert::ext::pkix::certpolicy::PolicyInformation;
 use x509_cert::ext::pkix::constraints::name::GeneralSubtree;
-use x509_cert::ext::pkix::crl::CrlNumber;
 use x509_cert::ext::pkix::crl::dp::DistributionPoint;
 use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
 use x509_cert::ext::pkix::{
@@ -31,7 +30,6 @@ use super::builder::{BuilderSigner, FromTemplate, X509Signature};
 use crate::certificate::{
     CLIENT_AUTH, Certificate, EumConstraint, Role, SAN_DNS_NAME, SAN_REGISTERED_ID, SERVER_AUTH,
 };
-use crate::crl::Crl;
 use crate::private_key::Signer;
 use crate::public_key::PublicKey;
 use crate::time::UnixTime;
@@ -96,19 +94,6 @@ pub struct Issuer<'a> {
     pub certificate: &'a Certificate,
     /// The key of that certificate.
     pub signer: &'a dyn Signer,
-}
-
-/// What goes into a CRL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CrlTemplate {
-    /// cRLNumber.
-    pub number: u64,
-    /// thisUpdate, also the date of each revocation.
-    pub this_update: UnixTime,
-    /// nextUpdate.
-    pub next_update: Option<UnixTime>,
-    /// Serial number content octets, as [`Certificate::serial_number`] gives them.
-    pub revoked: Vec<Vec<u8>>,
 }
 
 impl CertificateTemplate {
@@ -261,11 +246,7 @@ impl CertificateTemplate {
         issuer: Issuer<'_>,
     ) -> Result<Certificate, IssueError> {
         let issuer_name = subject_of(issuer.certificate)?;
-        let key_id = match issuer.certificate.subject_key_identifier() {
-            Some(key_id) => key_id.to_vec(),
-            None => issuer.signer.public_key().key_identifier().to_vec(),
-        };
-        self.build(spki, issuer_name, &key_id, issuer.signer)
+        self.build(spki, issuer_name, &issuer_key_id(issuer), issuer.signer)
     }
 
     /// Issues a certificate that is signed with its own key.
@@ -381,32 +362,6 @@ impl CertificateTemplate {
         }
         list.0.extend(self.further_extensions.iter().cloned());
         Ok(list.0)
-    }
-}
-
-impl CrlTemplate {
-    /// Issues the CRL.
-    pub fn issue(&self, issuer: Issuer<'_>) -> Result<Crl, IssueError> {
-        let certificate = x509_cert::Certificate::from_der(issuer.certificate.der())?;
-        let number = CrlNumber(der::asn1::Uint::new(&self.number.to_be_bytes())?);
-        let this_update = time(self.this_update)?;
-        let revoked = self.revoked.iter().map(|serial| {
-            Ok(RevokedCert {
-                serial_number: serial_number(serial)?,
-                revocation_date: this_update,
-                crl_entry_extensions: None,
-            })
-        });
-        let revoked = revoked.collect::<Result<Vec<RevokedCert>, IssueError>>()?;
-        let mut builder =
-            CrlBuilder::<Rfc5280>::new_with_this_update(&certificate, number, this_update)?
-                .with_next_update(self.next_update.map(time).transpose()?);
-        // The list must be absent, not empty, when nothing is revoked (RFC 5280 section 5.1.2.6).
-        if !revoked.is_empty() {
-            builder = builder.with_certificates(revoked.into_iter());
-        }
-        let built = builder.build::<_, X509Signature>(&BuilderSigner(issuer.signer))?;
-        Ok(Crl::from_der(&built.to_der()?)?)
     }
 }
 
@@ -564,21 +519,29 @@ fn name(attributes: &[SubjectAttribute]) -> Result<Name, IssueError> {
     Ok(Name::from_der(&sequence.to_der()?)?)
 }
 
-fn subject_of(certificate: &Certificate) -> Result<Name, IssueError> {
+/// What authorityKeyIdentifier says in everything that this issuer signs.
+pub(super) fn issuer_key_id(issuer: Issuer<'_>) -> Vec<u8> {
+    match issuer.certificate.subject_key_identifier() {
+        Some(key_id) => key_id.to_vec(),
+        None => issuer.signer.public_key().key_identifier().to_vec(),
+    }
+}
+
+pub(super) fn subject_of(certificate: &Certificate) -> Result<Name, IssueError> {
     Ok(x509_cert::Certificate::from_der(certificate.der())?
         .tbs_certificate()
         .subject()
         .clone())
 }
 
-fn serial_number(octets: &[u8]) -> Result<SerialNumber, IssueError> {
+pub(super) fn serial_number(octets: &[u8]) -> Result<SerialNumber, IssueError> {
     Ok(SerialNumber::new(match octets.is_empty() {
         true => &[1],
         false => octets,
     })?)
 }
 
-fn time(time: UnixTime) -> Result<Time, IssueError> {
+pub(super) fn time(time: UnixTime) -> Result<Time, IssueError> {
     time.to_x509().ok_or(IssueError::Date(time))
 }
 

@@ -10,7 +10,8 @@ use rsp::der::Oid;
 use zeroize::Zeroizing;
 
 use super::IssueError;
-use super::template::{CertificateTemplate, CrlTemplate, Issuer};
+use super::crl_template::CrlTemplate;
+use super::template::{CertificateTemplate, Issuer};
 use crate::certificate::{Certificate, CertificateError, Role};
 use crate::chain::{AnchorError, TrustAnchors};
 use crate::crl::{Crl, CrlError};

@@ -555,6 +555,7 @@ fn revocation() {
     assert_eq!(
         late,
         Err(ChainError::CrlOutOfDate {
+            issuer: Role::CertificateIssuer,
             next_update: day(2026, 9)
         })
     );

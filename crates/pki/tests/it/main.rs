@@ -14,6 +14,7 @@ mod published;
 mod sgp26;
 mod sgp26_invalid;
 mod test_pki;
+mod variants;
 
 use pki::{Certificate, PrivateKey, TrustAnchors, UnixTime};
 

@@ -305,7 +305,7 @@ fn subject_without_an_identifier() {
 }
 
 /// A SubjectPublicKeyInfo on any named curve; the point is arbitrary.
-fn spki_on(curve: ObjectIdentifier, field_octets: usize) -> Vec<u8> {
+pub(crate) fn spki_on(curve: ObjectIdentifier, field_octets: usize) -> Vec<u8> {
     use der::Encode;
     use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
