@@ -90,10 +90,20 @@ impl Reaction {
         }
     }
 
+    /// Whole messages are longer than anybody reads in a table.
     pub(super) fn through(what: impl Into<String>) -> Self {
-        Self::Through(what.into())
+        let what: String = what.into();
+        match what.char_indices().nth(THROUGH_CHARACTERS_MAX) {
+            None => Self::Through(what),
+            Some((end, _)) => {
+                let shown = what.get(..end).unwrap_or_default();
+                Self::Through(format!("{shown} ..."))
+            }
+        }
     }
 }
+
+const THROUGH_CHARACTERS_MAX: usize = 200;
 
 /// An attack that was made: how it was taken, and what is different since.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -421,6 +431,21 @@ mod tests {
         assert_eq!(
             Verdict::of(&Err(anyhow::anyhow!("no connection"))),
             Verdict::NotTried
+        );
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let Reaction::Through(short) = Reaction::through("é".repeat(200)) else {
+            panic!()
+        };
+        assert_eq!(short.chars().count(), 200);
+        let Reaction::Through(cut) = Reaction::through("é".repeat(201)) else {
+            panic!()
+        };
+        assert!(
+            cut.ends_with("é ...") && cut.chars().count() == 204,
+            "{cut}"
         );
     }
 

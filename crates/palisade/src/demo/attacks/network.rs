@@ -52,8 +52,13 @@ pub(super) fn stranger(arena: &mut Arena<'_, '_>) -> anyhow::Result<Trial> {
                 line.provide(eid, claim.clone())?;
             }
         }
-        if package_of(line.poll(eid)?)? != package {
-            return Ok(Reaction::through("its claims moved the queue"));
+        match line.poll(eid)? {
+            GetEimPackageResponse::EuiccPackageRequest(still) if still == package => {}
+            other => {
+                return Ok(Reaction::through(format!(
+                    "its claims moved the queue: {other:?}"
+                )));
+            }
         }
         let rule = format!(
             "only what the eUICC signed counts: {} claims",
