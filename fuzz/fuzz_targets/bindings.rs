@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| palisade_fuzz::bindings(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| palisade_fuzz::run("bindings", data));

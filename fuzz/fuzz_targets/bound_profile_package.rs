@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| palisade_fuzz::bound_profile_package(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| palisade_fuzz::run("bound_profile_package", data));

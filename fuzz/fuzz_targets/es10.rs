@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| palisade_fuzz::es10(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| palisade_fuzz::run("es10", data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| palisade_fuzz::es9plus(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| palisade_fuzz::run("es9plus", data));

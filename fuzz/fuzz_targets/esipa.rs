@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| palisade_fuzz::esipa(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| palisade_fuzz::run("esipa", data));

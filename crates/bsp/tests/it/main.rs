@@ -7,6 +7,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod fuzz_smoke;
 mod kdf;
 mod refusal;
 mod vectors;

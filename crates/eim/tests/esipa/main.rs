@@ -10,5 +10,6 @@ mod association;
 mod attacks;
 mod delivery;
 mod downloads;
+mod fuzz_smoke;
 mod http;
 mod world;

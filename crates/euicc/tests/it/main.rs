@@ -10,6 +10,7 @@
 
 mod download;
 mod eco;
+mod fuzz_smoke;
 mod hostile;
 mod initial_eim;
 mod ladder;

@@ -9,6 +9,7 @@
 )]
 
 mod downloads;
+mod fuzz_smoke;
 mod hostile;
 mod injection;
 mod packages;

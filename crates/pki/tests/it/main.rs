@@ -8,6 +8,7 @@
 )]
 
 mod chains;
+mod fuzz_smoke;
 mod key_store;
 mod keys;
 mod published;

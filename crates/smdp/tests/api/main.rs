@@ -11,6 +11,7 @@ mod bindings;
 mod crash;
 mod download;
 mod euicc;
+mod fuzz_smoke;
 mod notifications;
 mod orders;
 mod progress;

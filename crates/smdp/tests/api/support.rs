@@ -36,8 +36,13 @@ pub(crate) struct Lab {
 }
 
 pub(crate) fn data(path: &str) -> Vec<u8> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data");
-    std::fs::read(format!("{folder}/{path}")).unwrap_or_else(|error| panic!("{path}: {error}"))
+    // The fuzz targets use this file too, from another folder.
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|folder| folder.join("tests/data"))
+        .find(|data| data.is_dir())
+        .unwrap();
+    std::fs::read(folder.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 pub(crate) fn certificate(path: &str) -> Certificate {

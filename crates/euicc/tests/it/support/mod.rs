@@ -552,11 +552,15 @@ pub(crate) fn enable_code(result: &EuiccResultData) -> EnableProfileResult {
 }
 
 pub(crate) fn hex_data(name: &str) -> Vec<u8> {
-    let path = format!("{}/../../tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
-    hex::decode(std::fs::read_to_string(path).unwrap().trim()).unwrap()
+    hex::decode(String::from_utf8(data(name)).unwrap().trim()).unwrap()
 }
 
 pub(crate) fn data(name: &str) -> Vec<u8> {
-    let path = format!("{}/../../tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read(path).unwrap()
+    // The fuzz targets use this file too, from another folder.
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|folder| folder.join("tests/data"))
+        .find(|data| data.is_dir())
+        .unwrap();
+    std::fs::read(data.join(name)).unwrap()
 }

@@ -34,11 +34,19 @@ pub(crate) fn metadata() -> StoreMetadataRequest {
 
 /// Authenticates, prepares and binds; gives the ES10 commands that load the package.
 pub(crate) fn prepare(bench: &mut Bench) -> Vec<Vec<u8>> {
+    try_prepare(bench).expect("the card takes part")
+}
+
+/// The same with a card that may refuse.
+pub(crate) fn try_prepare(bench: &mut Bench) -> Option<Vec<Vec<u8>>> {
     let transaction_id = TransactionId::new(&[0x5A; 16]).unwrap();
-    let challenge: GetEuiccChallengeResponse = bench.ask(&GetEuiccChallengeRequest {
-        extensions: Default::default(),
-    });
-    let authenticated = authenticate(bench, &transaction_id, challenge.euicc_challenge);
+    let challenge: GetEuiccChallengeResponse = try_ask(
+        bench,
+        &GetEuiccChallengeRequest {
+            extensions: Default::default(),
+        },
+    )?;
+    let authenticated = authenticate(bench, &transaction_id, challenge.euicc_challenge)?;
     let smdp_signed2 = Encoded::new(SmdpSigned2 {
         transaction_id: transaction_id.clone(),
         cc_required_flag: CcRequiredFlag(false),
@@ -49,24 +57,29 @@ pub(crate) fn prepare(bench: &mut Bench) -> Vec<Vec<u8>> {
         smdp_signed2.bytes(),
         &authenticated.euicc_signature1.to_der(),
     ];
-    let prepared = bench.ask(&PrepareDownloadRequest {
+    let request = PrepareDownloadRequest {
         smdp_signature2: signature(&PKI.smdp_pb.key, &covered),
         smdp_signed2,
         hash_cc: None,
         smdp_certificate: wire(&PKI.smdp_pb.certificate),
         extensions: Default::default(),
-    });
-    let PrepareDownloadResponse::DownloadResponseOk(prepared) = prepared else {
-        panic!("{prepared:?}")
     };
-    bound(&transaction_id, &prepared.euicc_signed2.euicc_otpk)
+    let PrepareDownloadResponse::DownloadResponseOk(prepared) = try_ask(bench, &request)? else {
+        return None;
+    };
+    Some(bound(&transaction_id, &prepared.euicc_signed2.euicc_otpk))
+}
+
+fn try_ask<R: Element>(bench: &mut Bench, request: &impl Element) -> Option<R> {
+    let answer = bench.es10(&request.to_der()).ok()?;
+    Some(R::from_der(&answer).expect("the card answers in its own terms"))
 }
 
 fn authenticate(
     bench: &mut Bench,
     transaction_id: &TransactionId,
     euicc_challenge: [u8; 16],
-) -> AuthenticateResponseOk {
+) -> Option<AuthenticateResponseOk> {
     let server_signed1 = Encoded::new(ServerSigned1 {
         transaction_id: transaction_id.clone(),
         euicc_challenge,
@@ -87,17 +100,17 @@ fn authenticate(
             device_info,
             extensions: Default::default(),
         });
-    let response = bench.ask(&AuthenticateServerRequest {
+    let request = AuthenticateServerRequest {
         server_signature1: signature(&PKI.smdp_auth.key, &[server_signed1.bytes()]),
         server_signed1,
         euicc_ci_pk_id_to_be_used: ci_key_id(&PKI),
         server_certificate: wire(&PKI.smdp_auth.certificate),
         ctx_params1,
         extensions: Default::default(),
-    });
-    match response {
-        AuthenticateServerResponse::AuthenticateResponseOk(response) => response,
-        other => panic!("{other:?}"),
+    };
+    match try_ask(bench, &request)? {
+        AuthenticateServerResponse::AuthenticateResponseOk(response) => Some(response),
+        _ => None,
     }
 }
 

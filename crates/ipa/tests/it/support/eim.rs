@@ -20,7 +20,8 @@ use rsp::sgp32::{
     GetEimPackageRequest, GetEimPackageResponse, HandleNotificationEsipa,
     InitiateAuthenticationOkEsipa, InitiateAuthenticationResponseEsipa, IpaEuiccDataRequest,
     IpaEuiccDataResponse, ProfileDownloadData, ProfileDownloadTriggerRequest,
-    ProvideEimPackageResultError, ProvideEimPackageResultResponse, Psmo, SequenceNumber, TrustedPublicKeyDataTls,
+    ProvideEimPackageResultError, ProvideEimPackageResultResponse, Psmo, SequenceNumber,
+    TrustedPublicKeyDataTls,
 };
 
 use super::{SMDP, ScriptedSmdp};

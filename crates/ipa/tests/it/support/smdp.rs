@@ -63,8 +63,13 @@ pub(crate) fn iccid_of_download() -> Iccid {
 }
 
 fn package() -> Vec<u8> {
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data"));
-    std::fs::read(root.join("ts48/ts48-v7-bertlv-suci.der")).unwrap()
+    // The fuzz targets use this file too, from another folder.
+    let data = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|folder| folder.join("tests/data"))
+        .find(|data| data.is_dir())
+        .unwrap();
+    std::fs::read(data.join("ts48/ts48-v7-bertlv-suci.der")).unwrap()
 }
 
 /// Reason in the answer of CancelSession.
