@@ -1,0 +1,152 @@
+//! The binary: commands that end, and a server that is killed.
+
+use std::fs::{self, File, OpenOptions};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::PATIENCE;
+use super::control::Control;
+
+/// A folder with a PKI and the data of an eIM.
+pub(crate) struct Folder(tempfile::TempDir);
+
+impl Folder {
+    /// With a PKI and an eIM under its example name.
+    pub(crate) fn prepared() -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        folder.run(&["pki", "new", "-d", "pki"]);
+        folder.run(&[
+            "eim",
+            "init",
+            "--data",
+            "eim",
+            "--pki",
+            "pki",
+            "--fqdn",
+            "eim.example.com",
+        ]);
+        folder
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn control(&self) -> Control {
+        Control::new(&self.path("eim"))
+    }
+
+    /// Runs a command that must succeed.
+    pub(crate) fn run(&self, arguments: &[&str]) {
+        let output = self.command(arguments).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// Starts the eIM and does not wait for it. Its log goes on where that of the last one ended.
+    pub(crate) fn spawn(&self) -> Server {
+        let log = self.path("server.log");
+        let child = self
+            .command(&["serve", "--data", "eim", "--listen", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(append(&log))
+            .spawn()
+            .unwrap();
+        Server {
+            child,
+            log,
+            control: self.control(),
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+        command
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env_clear();
+        command
+    }
+}
+
+fn append(path: &PathBuf) -> File {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap()
+}
+
+/// A server under test, which ends with the test.
+pub(crate) struct Server {
+    child: Child,
+    log: PathBuf,
+    control: Control,
+}
+
+impl Server {
+    /// Waits until it answers, and says where ESipa listens.
+    pub(crate) fn ready(&mut self) -> SocketAddr {
+        let begun = Instant::now();
+        loop {
+            if let Ok((200, status)) = self.control.get("/v1/status") {
+                return status["listen"].as_str().unwrap().parse().unwrap();
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the server ended: {}", self.log());
+            assert!(begun.elapsed() < PATIENCE, "not ready: {}", self.log());
+            thread::sleep(Duration::from_millis(4));
+        }
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "does not end: {}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Everything logged so far, by the servers before it too.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
