@@ -93,15 +93,29 @@ impl TryFrom<EidOctets> for Eid {
     type Error = InvalidId;
 
     fn try_from(field: EidOctets) -> Result<Self, InvalidId> {
-        let digits = field.to_string();
-        if !digits.bytes().all(|b| b.is_ascii_digit()) || !digits.starts_with("89") {
+        let digits = || field.0.iter().flat_map(|octet| [octet >> 4, octet & 0x0F]);
+        if digits().any(|digit| digit > 9) || field.0.first() != Some(&0x89) {
             return Err(InvalidId::EidDigits);
         }
-        if mod_97(digits.bytes()) != 1 {
+        if mod_97(digits().map(|digit| b'0' + digit)) != 1 {
             return Err(InvalidId::EidCheckDigits);
         }
         Ok(Self(field))
     }
+}
+
+/// Upper-case hexadecimal of up to 16 octets, in one go: identifiers stand in every row and record.
+fn write_hexadecimal(octets: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let digit = |nibble: u8| match nibble {
+        0..=9 => b'0' + nibble,
+        _ => b'A' - 10 + nibble,
+    };
+    let mut text = [0; 32];
+    for (pair, octet) in text.chunks_exact_mut(2).zip(octets) {
+        pair.copy_from_slice(&[digit(octet >> 4), digit(octet & 0x0F)]);
+    }
+    let text = text.get(..2 * octets.len()).ok_or(fmt::Error)?;
+    f.write_str(std::str::from_utf8(text).map_err(|_| fmt::Error)?)
 }
 
 fn mod_97(digits: impl Iterator<Item = u8>) -> u32 {
@@ -124,7 +138,7 @@ impl fmt::Debug for Eid {
 
 impl fmt::Display for EidOctets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02X}"))
+        write_hexadecimal(&self.0, f)
     }
 }
 
@@ -286,7 +300,7 @@ impl FromStr for TransactionId {
 
 impl fmt::Display for TransactionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02X}"))
+        write_hexadecimal(&self.0, f)
     }
 }
 

@@ -74,7 +74,7 @@ pub enum StoreFault {
     /// The store is shutting down.
     #[error("the store is shut down")]
     Closed,
-    /// The verb panicked; its savepoint was rolled back. Holds the panic's message.
+    /// The verb panicked; what it wrote was rolled back. Holds the panic's message.
     #[error("the write panicked: {0}")]
     Panicked(String),
     /// The transaction could not be begun or made durable.

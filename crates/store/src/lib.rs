@@ -1,7 +1,7 @@
 //! Transactions over SQLite with one writer, group commit and checked migrations.
 //!
 //! A *verb* is a closure over a transaction. [`Store::write`] hands it to the one writer thread, which folds every verb that
-//! is waiting into one transaction (each inside its own savepoint) and answers the callers only after that transaction is
+//! is waiting into one transaction (with savepoints once one of them refuses) and answers the callers only after that transaction is
 //! durable. Full durability then costs one disk flush for each group, not for each verb. [`Store::read`] runs on the calling
 //! thread, on a read-only connection of its own, and sees one consistent snapshot.
 //!

@@ -3,6 +3,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{OpenError, SqlError};
@@ -125,6 +126,8 @@ pub(crate) fn open_reader(path: &Path, options: &StoreOptions) -> rusqlite::Resu
 
 fn configure(connection: &Connection, options: &StoreOptions) -> rusqlite::Result<()> {
     connection.busy_timeout(options.busy_timeout)?;
+    // Without it the engine parses a statement anew for every parameter that might make a partial index usable.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     // A manipulated schema must not be able to call functions with effects.
     connection.pragma_update(None, "trusted_schema", false)

@@ -116,12 +116,14 @@ impl<'a> Tx<'a> {
 /// spelling for the n-th parameter is `?n`.
 fn numbered(sql: &str) -> String {
     let mut out = String::with_capacity(sql.len());
-    let mut characters = sql.chars().peekable();
-    while let Some(character) = characters.next() {
-        let starts_parameter =
-            character == '$' && characters.peek().is_some_and(char::is_ascii_digit);
-        out.push(if starts_parameter { '?' } else { character });
+    let mut rest = sql;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        let starts_parameter = after.starts_with(|next: char| next.is_ascii_digit());
+        out.push(if starts_parameter { '?' } else { '$' });
+        rest = after;
     }
+    out.push_str(rest);
     out
 }
 

@@ -117,65 +117,108 @@ impl Writer {
 
     /// One transaction for `first` and what waits behind it.
     fn group(&self, first: Box<dyn Job>) {
-        let mut jobs = Vec::new();
         let begun = Instant::now();
         let more = |done: usize| {
             let open = done < self.group_max && begun.elapsed() < self.group_time_max;
             if open { self.queue.take() } else { None }
         };
-        match self.transaction(first, more, &mut jobs) {
-            Ok(()) => jobs.into_iter().for_each(|job| self.answer(job, Ok(()))),
-            // One verb can undo a whole group (a constraint checked at the commit, a full disk). Alone, each gets the
-            // outcome that is its own.
-            Err(_) if jobs.len() > 1 => {
-                self.counters.retries.fetch_add(1, Ordering::Relaxed);
-                jobs.into_iter().for_each(|job| self.alone(job));
-            }
-            Err(error) => {
-                let fault = StoreFault::NotDurable(Arc::new(error));
-                jobs.into_iter()
-                    .for_each(|job| self.answer(job, Err(fault.clone())));
-            }
+        let (jobs, ended) = self.together(first, more);
+        match ended {
+            Ok(Ended::Kept) => self.answer_all(jobs, Ok(())),
+            // Nothing of a refused verb stays, and it was the only one.
+            Ok(Ended::Refused) if jobs.len() == 1 => self.answer_all(jobs, Ok(())),
+            Ok(Ended::Refused) => self.apart(jobs, more),
+            Err(error) => self.recover(jobs, error),
         }
     }
 
-    fn alone(&self, job: Box<dyn Job>) {
-        let mut done = Vec::new();
-        let result = self.transaction(job, |_| None, &mut done);
-        let durable = result.map_err(|error| StoreFault::NotDurable(Arc::new(error)));
-        done.into_iter()
-            .for_each(|job| self.answer(job, durable.clone()));
-    }
-
-    fn answer(&self, job: Box<dyn Job>, durable: Result<(), StoreFault>) {
-        self.counters.verbs.fetch_add(1, Ordering::Relaxed);
-        job.finish(durable);
-    }
-
-    /// Runs jobs in one transaction, each in its savepoint, and commits. Every job that was taken is in `jobs` afterwards.
-    fn transaction(
+    /// Runs jobs in one transaction until one refuses, and commits if none does. Every job that was taken is returned.
+    ///
+    /// Most verbs do not refuse. To be able to undo a single one, the engine would copy each page that is changed.
+    fn together(
         &self,
         first: Box<dyn Job>,
-        mut more: impl FnMut(usize) -> Option<Box<dyn Job>>,
-        jobs: &mut Vec<Box<dyn Job>>,
-    ) -> Result<(), SqlError> {
+        more: impl Fn(usize) -> Option<Box<dyn Job>>,
+    ) -> (Vec<Box<dyn Job>>, Result<Ended, SqlError>) {
+        let mut jobs = Vec::new();
         let mut next = Some(first);
-        let mut state = self.execute("BEGIN IMMEDIATE");
+        let mut kept = true;
+        let begun = self.execute("BEGIN IMMEDIATE");
         while let Some(mut job) = next.take() {
-            if state.is_ok() {
-                state = self.savepoint(job.as_mut());
-            }
+            kept = begun.is_ok() && job.run(&mut Tx::new(&self.connection));
             jobs.push(job);
-            if state.is_ok() {
+            // Without a transaction, because the engine had to roll it back, the next verb would commit by itself.
+            if kept && !self.connection.is_autocommit() {
                 next = more(jobs.len());
             }
         }
+        let ended = match begun {
+            Ok(()) if kept => self.end(Ok(())).map(|()| Ended::Kept),
+            Ok(()) => self.roll_back().map(|()| Ended::Refused),
+            Err(error) => self.end(Err(error)).map(|()| Ended::Refused),
+        };
+        (jobs, ended)
+    }
+
+    /// Runs these jobs and further ones in one transaction, each in its savepoint, and answers.
+    fn apart(&self, jobs: Vec<Box<dyn Job>>, more: impl Fn(usize) -> Option<Box<dyn Job>>) {
+        let mut state = self.execute("BEGIN IMMEDIATE");
+        let mut waiting = jobs.into_iter();
+        let mut done = Vec::new();
+        while let Some(mut job) = waiting.next().or_else(|| more(done.len())) {
+            state = state.and_then(|()| self.savepoint(job.as_mut()));
+            done.push(job);
+            if state.is_err() {
+                done.extend(waiting);
+                break;
+            }
+        }
+        match self.end(state) {
+            Ok(()) => self.answer_all(done, Ok(())),
+            Err(error) => self.recover(done, error),
+        }
+    }
+
+    /// One verb can undo a whole group (a constraint checked at the commit, a full disk). Alone, each gets the outcome that
+    /// is its own.
+    fn recover(&self, jobs: Vec<Box<dyn Job>>, error: SqlError) {
+        if jobs.len() == 1 {
+            return self.answer_all(jobs, Err(StoreFault::NotDurable(Arc::new(error))));
+        }
+        self.counters.retries.fetch_add(1, Ordering::Relaxed);
+        for job in jobs {
+            let (job, ended) = self.together(job, |_| None);
+            let durable = ended.map(|_| ());
+            self.answer_all(
+                job,
+                durable.map_err(|error| StoreFault::NotDurable(Arc::new(error))),
+            );
+        }
+    }
+
+    fn answer_all(&self, jobs: Vec<Box<dyn Job>>, durable: Result<(), StoreFault>) {
+        for job in jobs {
+            self.counters.verbs.fetch_add(1, Ordering::Relaxed);
+            job.finish(durable.clone());
+        }
+    }
+
+    /// Commits, or rolls back what is lost.
+    fn end(&self, state: Result<(), SqlError>) -> Result<(), SqlError> {
         let state = state.and_then(|()| self.execute("COMMIT"));
-        if state.is_err() && !self.connection.is_autocommit() {
-            self.execute("ROLLBACK")?;
+        if state.is_err() {
+            self.roll_back()?;
         }
         self.counters.groups.fetch_add(1, Ordering::Relaxed);
         state
+    }
+
+    /// The engine itself rolls back on some errors, such as a full disk.
+    fn roll_back(&self) -> Result<(), SqlError> {
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.execute("ROLLBACK")
     }
 
     /// Runs one job. An error means that the transaction is lost, not that the job refused.
@@ -194,6 +237,14 @@ impl Writer {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
     }
+}
+
+/// How a transaction without savepoints ended.
+enum Ended {
+    /// Committed.
+    Kept,
+    /// Rolled back, since the last job refused.
+    Refused,
 }
 
 struct CloseOnDrop<'a>(&'a JobQueue);

@@ -145,6 +145,46 @@ fn waiting_verbs_share_a_transaction_and_fail_alone() {
 }
 
 #[test]
+fn a_verb_behind_a_lost_transaction_does_not_commit_by_itself() {
+    let store = Store::open_temporary(
+        MIGRATIONS,
+        StoreOptions {
+            group_time_max: Duration::from_secs(60),
+            ..StoreOptions::default()
+        },
+    )
+    .unwrap();
+    let (release, holder) = hold_writer(&store);
+    let spoiler = {
+        let store = store.clone();
+        // As the engine does on a full disk, and this verb takes it for a success.
+        thread::spawn(move || {
+            store.write(|tx| -> Result<(), SqlError> { tx.execute("ROLLBACK", []).map(drop) })
+        })
+    };
+    wait_until("the spoiler waits", || store.stats().waiting == 1);
+    let honest = {
+        let store = store.clone();
+        thread::spawn(move || {
+            store.write(|tx| -> Result<_, SqlError> {
+                tx.execute("INSERT INTO item (id, name) VALUES (1, 'honest')", [])
+            })
+        })
+    };
+    wait_until("two verbs wait", || store.stats().waiting == 2);
+    release.send(()).unwrap();
+    let spoilt = spoiler.join().unwrap();
+    assert!(
+        matches!(spoilt, Err(WriteError::Store(StoreFault::NotDurable(_)))),
+        "{spoilt:?}"
+    );
+    // A second insertion would violate the primary key.
+    assert_eq!(honest.join().unwrap().unwrap(), 1);
+    holder.join().unwrap();
+    assert_eq!(names(&store), ["honest"]);
+}
+
+#[test]
 fn a_verb_that_spoils_the_commit_harms_only_itself() {
     let store = Store::open_temporary(
         MIGRATIONS,
