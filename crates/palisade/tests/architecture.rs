@@ -23,6 +23,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("pki", &["rsp"]),
     ("bsp", &[]),
     ("store", &[]),
+    ("ledger", &["rsp"]),
     ("edge", &[]),
     ("euicc", &["rsp", "pki", "bsp"]),
     ("ipa", &["rsp", "pki"]),
@@ -48,6 +49,9 @@ const OWNED_LIBRARIES: &[(&str, &[&str])] = &[
     ("aws-lc-rs", &["pki", "palisade"]),
     ("bp256", &["pki"]),
     ("ecdsa", &["pki"]),
+    ("tlog_tiles", &["ledger"]),
+    ("signed_note", &["ledger"]),
+    ("ed25519-dalek", &["ledger"]),
     ("aes", &["bsp"]),
     ("cbc", &["bsp"]),
     ("cmac", &["bsp"]),
@@ -58,7 +62,7 @@ const OWNED_LIBRARIES: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that take octets, time and randomness as arguments and give octets back.
-const PURE: &[&str] = &["rsp", "pki", "bsp", "euicc", "ipa"];
+const PURE: &[&str] = &["rsp", "pki", "bsp", "ledger", "euicc", "ipa"];
 
 /// Modules of `std` that reach outside the process.
 const OUTSIDE: &[&str] = &["fs", "net", "thread", "process", "env"];
@@ -69,6 +73,8 @@ const PURITY_DOORS: &[(&str, &[&str])] = &[
     ("crates/pki/src/key_store.rs", &["fs", "process"]),
     // Writing a private test PKI into a directory and reading it back.
     ("crates/pki/src/issue/test_pki.rs", &["fs"]),
+    // The folder of a ledger: the usual implementation of Files.
+    ("crates/ledger/src/folder.rs", &["fs"]),
     // The memory of a software eUICC, in two files.
     ("crates/euicc/src/nvm.rs", &["fs"]),
 ];

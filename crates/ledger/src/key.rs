@@ -1,0 +1,279 @@
+//! The keys of checkpoints: Ed25519 in the text forms of C2SP signed-note.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rand_core::CryptoRng;
+use signed_note::{StandardSigner, StandardVerifier, Verifier};
+use zeroize::Zeroizing;
+
+/// The algorithm octet of Ed25519 note keys (C2SP signed-note, "Signature types").
+const ED25519: u8 = 0x01;
+/// The algorithm octet of keys for timestamped cosignatures (C2SP tlog-cosignature).
+const COSIGNATURE: u8 = 0x04;
+
+/// What signs the checkpoints of one ledger. Its name is the ledger's origin.
+pub struct SigningKey {
+    pub(crate) signer: StandardSigner,
+    public: PublicKey,
+    text: Zeroizing<String>,
+}
+
+/// What verifies the checkpoints of one ledger. As text: `origin+id+key`, the verifier key of C2SP signed-note.
+#[derive(Clone)]
+pub struct PublicKey {
+    pub(crate) verifier: StandardVerifier,
+    text: String,
+}
+
+/// What verifies the cosignatures of one witness (C2SP tlog-cosignature). As text: `name+id+key`, algorithm 4.
+#[derive(Clone)]
+pub struct WitnessKey {
+    name: String,
+    id: u32,
+    key: ed25519_dalek::VerifyingKey,
+    text: String,
+}
+
+/// Why a key was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// An origin that cannot stand in a checkpoint.
+    #[error(
+        "an origin is 1 to 128 printable ASCII characters without spaces and '+', such as a host name with a path"
+    )]
+    Origin,
+    /// Not a key in the form asked for.
+    #[error("not a key: expected the text form of C2SP signed-note with an intact key id")]
+    Text,
+    /// A key for something else.
+    #[error("this key is not for Ed25519 checkpoints or for cosignatures, as was asked for")]
+    Algorithm,
+}
+
+impl SigningKey {
+    /// Makes a new key for the ledger called `origin`.
+    pub fn generate(origin: &str, rng: &mut dyn CryptoRng) -> Result<Self, KeyError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        rng.fill_bytes(seed.as_mut());
+        Self::from_seed(origin, &seed)
+    }
+
+    /// Makes the key from its 32 octets of private key (RFC 8032 section 5.1.5).
+    pub fn from_seed(origin: &str, seed: &[u8; 32]) -> Result<Self, KeyError> {
+        check_name(origin)?;
+        let public = ed25519_dalek::SigningKey::from_bytes(seed).verifying_key();
+        let id = signed_note::key_id(origin, &[&[ED25519], public.as_bytes().as_slice()].concat());
+        let mut key = Zeroizing::new([ED25519; 33]);
+        if let Some(rest) = key.get_mut(1..) {
+            rest.copy_from_slice(seed);
+        }
+        let encoded = Zeroizing::new(STANDARD.encode(*key));
+        let text = Zeroizing::new(format!("PRIVATE+KEY+{origin}+{id:08x}+{}", *encoded));
+        Self::from_text(&text)
+    }
+
+    /// Reads the text form, `PRIVATE+KEY+origin+id+key`.
+    pub fn from_text(text: &str) -> Result<Self, KeyError> {
+        let text = text.trim_end_matches('\n');
+        let signer = StandardSigner::new(text).map_err(|_| KeyError::Text)?;
+        let [_, _, origin, _, key] = text
+            .splitn(5, '+')
+            .collect::<Vec<_>>()
+            .try_into()
+            .map_err(|_| KeyError::Text)?;
+        check_name(origin)?;
+        let octets = Zeroizing::new(STANDARD.decode(key).map_err(|_| KeyError::Text)?);
+        let seed = octets
+            .get(1..)
+            .and_then(|seed| <&[u8; 32]>::try_from(seed).ok())
+            .ok_or(KeyError::Text)?;
+        let public = ed25519_dalek::SigningKey::from_bytes(seed).verifying_key();
+        Ok(Self {
+            signer,
+            public: signed_note::new_ed25519_verifier_key(origin, &public).parse()?,
+            text: Zeroizing::new(text.to_owned()),
+        })
+    }
+
+    /// The text form. It is the secret: keep it where the other keys are.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        self.text.clone()
+    }
+
+    /// What verifies its signatures.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SigningKey").field(&self.public).finish()
+    }
+}
+
+impl PublicKey {
+    /// The name of the ledger, which is the first line of its checkpoints.
+    pub fn origin(&self) -> &str {
+        self.verifier.name()
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let verifier = StandardVerifier::new(text).map_err(|error| match error {
+            signed_note::VerifierError::Alg => KeyError::Algorithm,
+            signed_note::VerifierError::Format | signed_note::VerifierError::Id => KeyError::Text,
+        })?;
+        check_name(verifier.name())?;
+        Ok(Self {
+            verifier,
+            text: text.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for WitnessKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let (name, rest) = text.split_once('+').ok_or(KeyError::Text)?;
+        let (id, key) = rest.split_once('+').ok_or(KeyError::Text)?;
+        check_name(name)?;
+        if id.len() != 8 || key.len() > 64 {
+            return Err(KeyError::Text);
+        }
+        let id = u32::from_str_radix(id, 16).map_err(|_| KeyError::Text)?;
+        let octets = STANDARD.decode(key).map_err(|_| KeyError::Text)?;
+        if id != signed_note::key_id(name, &octets) {
+            return Err(KeyError::Text);
+        }
+        let (algorithm, key) = octets.split_first().ok_or(KeyError::Text)?;
+        if *algorithm != COSIGNATURE {
+            return Err(KeyError::Algorithm);
+        }
+        let key = key.try_into().map_err(|_| KeyError::Text)?;
+        Ok(Self {
+            name: name.to_owned(),
+            id,
+            key: ed25519_dalek::VerifyingKey::from_bytes(key).map_err(|_| KeyError::Text)?,
+            text: text.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for WitnessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for WitnessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A cosignature is 8 octets of time, big-endian seconds, and an Ed25519 signature over a header with that time and the
+/// text of the checkpoint (C2SP tlog-cosignature, "Format").
+impl Verifier for WitnessKey {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn key_id(&self) -> u32 {
+        self.id
+    }
+
+    fn verify(&self, text: &[u8], signature: &[u8]) -> bool {
+        let Some((time, signature)) = cosignature(signature) else {
+            return false;
+        };
+        let mut message = format!("cosignature/v1\ntime {time}\n").into_bytes();
+        message.extend_from_slice(text);
+        self.key
+            .verify_strict(&message, &ed25519_dalek::Signature::from_bytes(signature))
+            .is_ok()
+    }
+}
+
+/// Takes the octets of a cosignature apart: seconds since 1970, and the signature.
+pub(crate) fn cosignature(octets: &[u8]) -> Option<(u64, &[u8; 64])> {
+    let (time, signature) = octets.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*time), signature.try_into().ok()?))
+}
+
+/// Names of keys are narrower here than in the specification, so that they are safe in file names, logs and terminals.
+fn check_name(name: &str) -> Result<(), KeyError> {
+    let good =
+        (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic() && b != b'+');
+    if good { Ok(()) } else { Err(KeyError::Origin) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_survives_its_text_form() {
+        let key = SigningKey::from_seed("example.com/ledger", &[7; 32]).unwrap();
+        let again = SigningKey::from_text(&key.to_text()).unwrap();
+        assert_eq!(again.public().to_string(), key.public().to_string());
+        assert_eq!(key.public().origin(), "example.com/ledger");
+        assert!(!format!("{key:?}").contains("PRIVATE"));
+    }
+
+    /// From the specification of signed-note's reference implementation (golang.org/x/mod/sumdb/note).
+    #[test]
+    fn reads_the_published_key() {
+        let private =
+            "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
+        let key = SigningKey::from_text(private).unwrap();
+        assert_eq!(
+            key.public().to_string(),
+            "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+        );
+    }
+
+    #[test]
+    fn wrong_keys_are_refused() {
+        let key = SigningKey::from_seed("a", &[7; 32]).unwrap();
+        let public = key.public().to_string();
+        assert_eq!(
+            public.parse::<WitnessKey>().unwrap_err(),
+            KeyError::Algorithm
+        );
+        assert_eq!(
+            public
+                .replacen("a+", "b+", 1)
+                .parse::<PublicKey>()
+                .unwrap_err(),
+            KeyError::Text
+        );
+        assert!(SigningKey::from_text(&public).is_err());
+        for origin in ["", "a b", "a+b", "a\nb", "ä", &"a".repeat(129)] {
+            assert_eq!(
+                SigningKey::from_seed(origin, &[7; 32]).unwrap_err(),
+                KeyError::Origin,
+                "{origin:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The ledger as a whole, on a disk in memory.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test reports by panicking"
+)]
+
+mod common;
+mod crash;
+mod proofs;
+mod speed;
+mod tamper;
