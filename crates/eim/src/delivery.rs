@@ -5,13 +5,17 @@
 //! could be believed. Triggers and data requests go to proven connections only; an unproven one
 //! gets a package to sign first.
 
+use std::net::IpAddr;
+
 use rsp::der::Element;
 use rsp::ids::{Eid, TransactionId};
 use rsp::sgp32::{
     EuiccPackageRequest, IpaCapabilities, IpaEuiccDataRequest, IpaFeatures,
     ProfileDownloadTriggerRequest,
 };
+use serde::Serialize;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::actor::Actor;
 use crate::authority::{AuthorityError, PackageOrder};
@@ -58,6 +62,14 @@ impl From<store::StoreFault> for DeliveryError {
     fn from(fault: store::StoreFault) -> Self {
         Self::Storage(fault.into())
     }
+}
+
+/// Particulars of a signed package that leaves.
+#[derive(Serialize)]
+struct Delivered {
+    operation: Uuid,
+    counter: i64,
+    peer: IpAddr,
 }
 
 /// What to do next about a device, before anything is signed.
@@ -206,7 +218,11 @@ impl Eim {
             eid,
             &actor,
             "package-delivered",
-            json!({ "operation": departing, "counter": order.counter, "peer": peer.address }),
+            Delivered {
+                operation: departing,
+                counter: order.counter,
+                peer: peer.address,
+            },
         );
         let counter = order.counter;
         let transaction_id = id.clone();
@@ -362,8 +378,7 @@ impl Eim {
             json!({ "operation": id, "state": state, "summary": summary }),
         );
         self.change(eid, move |tx| -> Result<(), StorageError> {
-            if operations::find(tx, id)?.is_some_and(|now| now.state == expected) {
-                operations::finish(tx, id, state, &outcome, None, at)?;
+            if operations::finish_from(tx, id, expected, state, &outcome, None, at)? {
                 ended.append(tx)?;
             }
             Ok(())

@@ -41,7 +41,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use pki::{ChainPolicy, TrustAnchors};
 use rsp::ids::Eid;
-use serde_json::Value as Json;
+use serde::Serialize;
 use store::{OpenError, ReadTx, SqlError, Store, StoreFault, StoreOptions, Tx, WriteError};
 
 use actor::Actor;
@@ -231,14 +231,20 @@ impl Eim {
     }
 
     /// An event about a device, to be appended in the transaction that makes it true.
-    fn event(&self, eid: Eid, actor: &Actor, kind: &'static str, detail: Json) -> EventDraft {
+    fn event(
+        &self,
+        eid: Eid,
+        actor: &Actor,
+        kind: &'static str,
+        detail: impl Serialize,
+    ) -> EventDraft {
         EventDraft {
             id: self.new_id(),
             eid: Some(eid),
             at: self.now_ms(),
             actor: actor.to_string(),
             kind,
-            detail,
+            detail: serde_json::to_string(&detail).unwrap_or_default(),
         }
     }
 }
@@ -250,7 +256,8 @@ struct EventDraft {
     at: i64,
     actor: String,
     kind: &'static str,
-    detail: Json,
+    /// A JSON object. Written here and not by the one thread that writes the database.
+    detail: String,
 }
 
 impl EventDraft {

@@ -1,6 +1,7 @@
 //! Operations: proposing, watching, cancelling.
 
 use rsp::ids::Eid;
+use serde::Serialize;
 use serde_json::json;
 use store::{SqlError, Tx};
 use uuid::Uuid;
@@ -69,6 +70,13 @@ impl From<store::StoreFault> for OperationError {
 pub(crate) struct OperationDraft {
     row: operations::NewRow,
     event: EventDraft,
+}
+
+/// Particulars of an operation that is entered.
+#[derive(Serialize)]
+struct Queued<'a> {
+    operation: Uuid,
+    commands: &'a [Command],
 }
 
 impl OperationDraft {
@@ -175,7 +183,6 @@ impl Eim {
     ) -> OperationDraft {
         let id = self.new_id();
         let created_at = self.now_ms();
-        let described = json!({ "operation": id, "commands": commands });
         OperationDraft {
             row: operations::NewRow {
                 id,
@@ -185,7 +192,15 @@ impl Eim {
                 created_at,
                 expires_at: created_at.saturating_add(self.config.operation_lifetime_ms),
             },
-            event: self.event(eid, actor, "operation-queued", described),
+            event: self.event(
+                eid,
+                actor,
+                "operation-queued",
+                Queued {
+                    operation: id,
+                    commands,
+                },
+            ),
         }
     }
 }

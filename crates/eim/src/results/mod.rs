@@ -14,6 +14,7 @@ mod packages;
 use rsp::ids::{Eid, EidOctets, TransactionId};
 use rsp::sgp32::{EimPackageResult, ProvideEimPackageResultError};
 use serde_json::json;
+use store::{ReadTx, SqlError};
 
 use crate::actor::Actor;
 use crate::notifications::NotificationRefusal;
@@ -129,13 +130,47 @@ impl Eim {
         id: Option<&TransactionId>,
         connection: ConnectionId,
     ) -> Result<Operation, Refusal> {
-        let operation = self.read(|tx| -> Result<_, Refusal> {
-            match (id, claimed.or_else(|| self.presence.speaks_for(connection))) {
-                (Some(id), _) => Ok(operations::find_by_transaction(tx, id)?),
-                (None, Some(eid)) => Ok(operations::in_flight(tx, eid)?),
-                (None, None) => Ok(None),
-            }
+        let operation = self.read(|tx| self.answered_operation(tx, claimed, id, connection))?;
+        self.check_sender(claimed, operation)
+    }
+
+    /// As [`Eim::find`], with the device, on one snapshot.
+    pub(super) fn find_with_device(
+        &self,
+        claimed: Option<Eid>,
+        id: Option<&TransactionId>,
+        connection: ConnectionId,
+    ) -> Result<(Operation, Option<Device>), Refusal> {
+        let (operation, device) = self.read(|tx| -> Result<_, SqlError> {
+            let operation = self.answered_operation(tx, claimed, id, connection)?;
+            let device = match &operation {
+                Some(operation) => devices::find(tx, operation.eid)?,
+                None => None,
+            };
+            Ok((operation, device))
         })?;
+        Ok((self.check_sender(claimed, operation)?, device))
+    }
+
+    fn answered_operation(
+        &self,
+        tx: &ReadTx<'_>,
+        claimed: Option<Eid>,
+        id: Option<&TransactionId>,
+        connection: ConnectionId,
+    ) -> Result<Option<Operation>, SqlError> {
+        match (id, claimed.or_else(|| self.presence.speaks_for(connection))) {
+            (Some(id), _) => operations::find_by_transaction(tx, id),
+            (None, Some(eid)) => operations::in_flight(tx, eid),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn check_sender(
+        &self,
+        claimed: Option<Eid>,
+        operation: Option<Operation>,
+    ) -> Result<Operation, Refusal> {
         let operation = operation.ok_or_else(|| self.unknown(claimed))?;
         if claimed.is_some_and(|eid| eid != operation.eid) {
             return Err(Refusal::OtherDevice);

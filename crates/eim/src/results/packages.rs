@@ -1,18 +1,20 @@
 //! What an eUICC answers to an eUICC Package.
 
 use rsp::der::Element;
-use rsp::ids::Eid;
+use rsp::ids::{Eid, TransactionId};
 use rsp::sgp32::{
     EimId, EuiccPackageErrorCode, EuiccPackageErrorSigned, EuiccPackageErrorUnsigned,
     EuiccPackageResult, EuiccPackageResultSigned,
 };
+use serde::Serialize;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{Acknowledged, Refusal};
 use crate::actor::Actor;
 use crate::command::Command;
 use crate::tables::{devices, operations};
-use crate::{ConnectionId, Device, Eim, Operation, OperationState, Outcome, outcome};
+use crate::{ConnectionId, Device, DeviceState, Eim, Operation, OperationState, Outcome, outcome};
 
 /// Unsigned refusals after which an eUICC Package is given up, if the connection is proven.
 const UNUSABLE_MAX: i64 = 3;
@@ -20,6 +22,15 @@ const UNUSABLE_MAX: i64 = 3;
 /// Tokens tried for one operation of a device whose token is not proved. Each try uses a counter
 /// value, and anybody who knows the EID can cause one: register devices with their token.
 const TOKENS_TRIED_MAX: i64 = 5;
+
+/// Particulars of a result that is accepted.
+#[derive(Serialize)]
+struct Accepted<'a> {
+    operation: Uuid,
+    state: OperationState,
+    seq_number: i64,
+    outcome: &'a Outcome,
+}
 
 impl Eim {
     /// Takes in what an eUICC answered to a package.
@@ -45,20 +56,23 @@ impl Eim {
         }
     }
 
-    /// The device whose eUICC must have signed an answer that names this eIM and counter.
+    /// The operation that a signed answer belongs to, and the device whose eUICC must have signed it.
     fn addressee(
         &self,
-        operation: &Operation,
-        eim_id: &EimId,
-        counter: i64,
-    ) -> Result<Device, Refusal> {
+        claimed: Option<Eid>,
+        id: Option<&TransactionId>,
+        (eim_id, counter): (&EimId, i64),
+        connection: ConnectionId,
+    ) -> Result<(Operation, Device), Refusal> {
+        let (operation, device) = self.find_with_device(claimed, id, connection)?;
         if *eim_id != self.config.eim_id {
             return Err(Refusal::OtherEim);
         }
         if operation.counter != Some(counter) {
             return Err(Refusal::Counter);
         }
-        self.managed(operation.eid)
+        let device = device.filter(|device| device.state != DeviceState::Retired);
+        Ok((operation, device.ok_or(Refusal::UnknownDevice)?))
     }
 
     async fn take_signed_result(
@@ -69,8 +83,12 @@ impl Eim {
         connection: ConnectionId,
     ) -> Result<Acknowledged, Refusal> {
         let data = &signed.euicc_package_result_data_signed;
-        let operation = self.find(claimed, data.eim_transaction_id.as_ref(), connection)?;
-        let device = self.addressee(&operation, &data.eim_id, data.counter_value)?;
+        let (operation, device) = self.addressee(
+            claimed,
+            data.eim_transaction_id.as_ref(),
+            (&data.eim_id, data.counter_value),
+            connection,
+        )?;
         self.verify_result(&device, signed)?;
         let received = whole.to_der();
         if operation.result.as_ref() == Some(&received) {
@@ -122,20 +140,24 @@ impl Eim {
             eid,
             &Actor::device(eid),
             "result-accepted",
-            json!({ "operation": id, "state": state, "seq_number": seq_number, "outcome": outcome }),
+            Accepted {
+                operation: id,
+                state,
+                seq_number,
+                outcome: &outcome,
+            },
         );
         // After a rollback the old Profile is enabled again; which one that is, only a list tells.
         let refresh = (state == OperationState::RolledBack).then(|| {
             self.draft_operation(eid, &Actor::system("rollback"), &[Command::ListProfiles])
         });
         self.change(eid, move |tx| -> Result<(), Refusal> {
-            if operations::find(tx, id)?.is_none_or(|now| now.state != expected) {
+            if !operations::finish_from(tx, id, expected, state, &outcome, Some(&received), at)? {
                 return Err(Refusal::Ended);
             }
             if !devices::accept_seq_number(tx, eid, seq_number, at)? {
                 return Err(Refusal::Replayed);
             }
-            operations::finish(tx, id, state, &outcome, Some(&received), at)?;
             if state != OperationState::RolledBack {
                 outcome::apply(tx, eid, &commands, &results, at)?;
             }
@@ -156,8 +178,12 @@ impl Eim {
         connection: ConnectionId,
     ) -> Result<Acknowledged, Refusal> {
         let data = &signed.euicc_package_error_data_signed;
-        let operation = self.find(claimed, data.eim_transaction_id.as_ref(), connection)?;
-        let device = self.addressee(&operation, &data.eim_id, data.counter_value)?;
+        let (operation, device) = self.addressee(
+            claimed,
+            data.eim_transaction_id.as_ref(),
+            (&data.eim_id, data.counter_value),
+            connection,
+        )?;
         self.verify_error(&device, signed)?;
         if operation.state != OperationState::InFlight {
             // Not kept by the eUICC and not acknowledged: hearing it twice changes nothing.

@@ -68,8 +68,16 @@ impl Device {
     }
 }
 
-const COLUMNS: &str = "eid, label, state, counter, association_token, token_origin, last_seq_number, \
-     euicc_certificate, eum_certificate, euicc_info1, euicc_info2, ipa_capabilities, default_smdp, registered_at";
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT eid, label, state, counter, association_token, token_origin, last_seq_number, \
+             euicc_certificate, eum_certificate, euicc_info1, euicc_info2, ipa_capabilities, default_smdp, \
+             registered_at FROM device ",
+            $rest
+        )
+    };
+}
 
 fn device(row: &Row<'_>) -> RowResult<Device> {
     Ok(Device {
@@ -94,11 +102,7 @@ const ORIGIN_REGISTRATION: &str = "registration";
 const ORIGIN_DEVICE: &str = "device";
 
 pub(crate) fn find(tx: &ReadTx<'_>, eid: Eid) -> Result<Option<Device>, SqlError> {
-    tx.query_optional(
-        const_format(COLUMNS, " WHERE eid = $1").as_str(),
-        params![eid.to_string()],
-        device,
-    )
+    tx.query_optional(select!("WHERE eid = $1"), params![eid.to_string()], device)
 }
 
 /// Devices after `after`, in the order of their EIDs.
@@ -108,14 +112,10 @@ pub(crate) fn page(
     limit: u32,
 ) -> Result<Vec<Device>, SqlError> {
     tx.query_all(
-        const_format(COLUMNS, " WHERE eid > $1 ORDER BY eid LIMIT $2").as_str(),
+        select!("WHERE eid > $1 ORDER BY eid LIMIT $2"),
         params![after.map(|eid| eid.to_string()).unwrap_or_default(), limit],
         device,
     )
-}
-
-fn const_format(columns: &str, rest: &str) -> String {
-    format!("SELECT {columns} FROM device{rest}")
 }
 
 pub(crate) fn count(tx: &ReadTx<'_>) -> Result<i64, SqlError> {

@@ -29,7 +29,7 @@ pub(crate) fn append(
     at: i64,
     actor: &str,
     kind: &str,
-    detail: &serde_json::Value,
+    detail: &str,
 ) -> Result<(), SqlError> {
     tx.execute(
         "INSERT INTO event (id, eid, at, actor, kind, detail) VALUES ($1, $2, $3, $4, $5, $6)",
@@ -39,7 +39,7 @@ pub(crate) fn append(
             at,
             actor,
             kind,
-            detail.to_string()
+            detail
         ],
     )?;
     Ok(())

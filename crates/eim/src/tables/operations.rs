@@ -294,6 +294,32 @@ pub(crate) fn finish(
     Ok(())
 }
 
+/// As [`finish`], if it still is in the state `expected`; whether it was.
+pub(crate) fn finish_from(
+    tx: &Tx<'_>,
+    id: Uuid,
+    expected: OperationState,
+    state: OperationState,
+    outcome: &Outcome,
+    result: Option<&[u8]>,
+    at: i64,
+) -> Result<bool, SqlError> {
+    let outcome = serde_json::to_string(outcome).unwrap_or_default();
+    let rows = tx.execute(
+        "UPDATE operation SET state = $3, outcome = $4, result = coalesce($5, result), finished_at = $6 \
+         WHERE id = $1 AND state = $2",
+        params![
+            id.to_string(),
+            expected.to_string(),
+            state.to_string(),
+            outcome,
+            result,
+            at
+        ],
+    )?;
+    Ok(rows == 1)
+}
+
 pub(crate) fn count_refusal(tx: &Tx<'_>, id: Uuid) -> Result<(), SqlError> {
     tx.execute(
         "UPDATE operation SET refusals = refusals + 1 WHERE id = $1",

@@ -66,7 +66,9 @@ impl Bench {
         output::note(&format!("registering {} devices ...", options.devices));
         let begun = Instant::now();
         site.register(options.devices)?;
-        let registration = Registration { per_second: rate(options.devices.into(), begun.elapsed()) };
+        let registration = Registration {
+            per_second: rate(options.devices.into(), begun.elapsed()),
+        };
         let registered = usage::resident()?;
 
         let eim = servers::start_eim(&site)?;
@@ -80,7 +82,14 @@ impl Bench {
             bare,
             load: Load::start()?,
             registration,
-            memory: Memory { empty, registered, polled: 0, written: 0, answered: 0, answered_devices: 0 },
+            memory: Memory {
+                empty,
+                registered,
+                polled: 0,
+                written: 0,
+                answered: 0,
+                answered_devices: 0,
+            },
         };
         for work in [Work::Connect, Work::PollEach] {
             this.on_eim(options, options.devices, work)?;
@@ -136,16 +145,22 @@ impl Bench {
         let before = usage::resident()?;
         output::note("package cycles ...");
         // The first result of a device also has its chain verified, and fills its list of profiles.
-        self.site.propose(devices, &[Command::ListProfiles])?;
-        let cycle = || Work::Cycle { euicc_key: key.clone() };
+        self.site
+            .propose(devices, options.devices, &[Command::ListProfiles])?;
+        let cycle = || Work::Cycle {
+            euicc_key: key.clone(),
+        };
         let first = self.on_eim(options, devices, cycle())?;
         self.memory.answered = usage::resident()?.saturating_sub(before);
         self.memory.answered_devices = devices;
 
         let mut rounds = Vec::new();
         for iccid in ICCIDS.iter().cycle().take(usize::try_from(ROUNDS)?) {
-            let enable = Command::Enable { iccid: iccid.parse()?, rollback: false };
-            self.site.propose(devices, &[enable])?;
+            let enable = Command::Enable {
+                iccid: iccid.parse()?,
+                rollback: false,
+            };
+            self.site.propose(devices, options.devices, &[enable])?;
             let round = self.on_eim(options, devices, cycle())?;
             let (sign, verify) = cryptography(self.site.signing_key(), self.site.euicc_key())?;
             rounds.push((round, sign, verify));
@@ -177,6 +192,7 @@ impl Bench {
             pin: hex::encode(self.site.tls_pin()),
             connections: options.connections.into(),
             devices,
+            registered: options.devices,
             work,
         };
         let before = CpuTimes::now()?;
@@ -224,11 +240,16 @@ fn cryptography(signing: &PrivateKey, verifying: &PrivateKey) -> anyhow::Result<
     }
     let signed = usage::this_thread()?;
     for _ in 0..SIGNATURES {
-        public.verify(std::hint::black_box(&message), &signature).context("a bad signature")?;
+        public
+            .verify(std::hint::black_box(&message), &signature)
+            .context("a bad signature")?;
     }
     let verified = usage::this_thread()?;
     let count = SIGNATURES.into();
-    Ok((micros_each(signed - begun, count), micros_each(verified - signed, count)))
+    Ok((
+        micros_each(signed - begun, count),
+        micros_each(verified - signed, count),
+    ))
 }
 
 /// Everything that was measured.
@@ -276,7 +297,8 @@ struct Polls {
 
 impl Polls {
     fn of(rounds: &[(Round, Round)]) -> Self {
-        let over = |figure: &dyn Fn(&(Round, Round)) -> f64| median(rounds.iter().map(figure).collect());
+        let over =
+            |figure: &dyn Fn(&(Round, Round)) -> f64| median(rounds.iter().map(figure).collect());
         Self {
             per_second: over(&|(eim, _)| eim.per_second()),
             bare_per_second: over(&|(_, bare)| bare.per_second()),
@@ -306,8 +328,9 @@ struct Cycles {
 
 impl Cycles {
     fn of(first: &Round, rounds: &[(Round, f64, f64)]) -> Self {
-        let over =
-            |figure: &dyn Fn(&(Round, f64, f64)) -> f64| median(rounds.iter().map(figure).collect());
+        let over = |figure: &dyn Fn(&(Round, f64, f64)) -> f64| {
+            median(rounds.iter().map(figure).collect())
+        };
         Self {
             per_second: over(&|(round, ..)| round.per_second()),
             cpu_micros: over(&|(round, ..)| round.cpu_micros()),
@@ -337,7 +360,13 @@ struct Memory {
 
 impl Report {
     fn to_text(&self) -> String {
-        let Self { set_up, polls, cycles, memory, .. } = self;
+        let Self {
+            set_up,
+            polls,
+            cycles,
+            memory,
+            ..
+        } = self;
         let devices = f64::from(set_up.devices);
         let micros = |value: f64| format!("{value:.1} µs");
         let each = |more: u64, of: f64| format!("{} octets", grouped(more as f64 / of.max(1.0)));
@@ -369,9 +398,18 @@ impl Report {
             format!("{:.2} x", cycles.ratio),
             aim(cycles.ratio <= 2.0, "at most 2 x"),
         ]);
-        table.row(["package cycles a second".to_owned(), grouped(cycles.per_second)]);
-        table.row(["CPU of a device's first cycle".to_owned(), micros(cycles.first_cpu_micros)]);
-        table.row(["registrations a second".to_owned(), grouped(self.registration.per_second)]);
+        table.row([
+            "package cycles a second".to_owned(),
+            grouped(cycles.per_second),
+        ]);
+        table.row([
+            "CPU of a device's first cycle".to_owned(),
+            micros(cycles.first_cpu_micros),
+        ]);
+        table.row([
+            "registrations a second".to_owned(),
+            grouped(self.registration.per_second),
+        ]);
         table.row([
             "memory of a registered device".to_owned(),
             each(memory.registered.saturating_sub(memory.empty), devices),

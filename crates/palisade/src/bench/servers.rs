@@ -49,12 +49,19 @@ const WRITER: &str = "store-writer";
 /// The eIM behind its listener, as `palisade serve` runs it.
 pub(super) fn start_eim(site: &Site) -> anyhow::Result<Running> {
     let runtime = runtime(ESIPA)?;
-    let limits = Limits { idle_timeout: Duration::from_secs(3600), ..Limits::default() };
+    let limits = Limits {
+        idle_timeout: Duration::from_secs(3600),
+        ..Limits::default()
+    };
     let server = runtime.block_on(Server::bind(loopback(), site.tls()?, limits))?;
     let address = server.local_addr();
     let handler = EsipaHandler::new(Arc::clone(&site.eim));
     runtime.spawn(server.serve_handler(handler, std::future::pending()));
-    Ok(Running { address, threads: &[ESIPA, WRITER], runtime })
+    Ok(Running {
+        address,
+        threads: &[ESIPA, WRITER],
+        runtime,
+    })
 }
 
 /// TLS and HTTP of the same libraries and with the same settings, and nothing else: it answers with the same octets
@@ -85,7 +92,11 @@ pub(super) fn start_bare(tls: TlsConfig, answer: Answer) -> anyhow::Result<Runni
             });
         }
     });
-    Ok(Running { address, threads: &[BARE], runtime })
+    Ok(Running {
+        address,
+        threads: &[BARE],
+        runtime,
+    })
 }
 
 impl Running {
@@ -99,7 +110,9 @@ impl Running {
 
     /// Waits for it.
     pub(super) fn join<T>(&self, work: JoinHandle<T>) -> anyhow::Result<T> {
-        self.runtime.block_on(work).context("work beside the requests broke off")
+        self.runtime
+            .block_on(work)
+            .context("work beside the requests broke off")
     }
 }
 
@@ -107,14 +120,20 @@ impl Answer {
     /// What the eIM answers to this body.
     pub(super) fn of(eim: &Running, pin: Vec<u8>, body: Vec<u8>) -> anyhow::Result<Self> {
         let client = Client::new(Trust::PinnedSpki(pin), ClientLimits::default())?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let url = format!("https://{}/gsma/rsp2/asn1", eim.address);
         let response = runtime.block_on(client.post(&url, load::headers()?, body))?;
         let mut headers = response.headers;
         // These two the HTTP library writes by itself.
         headers.remove(header::DATE);
         headers.remove(header::CONTENT_LENGTH);
-        Ok(Self { status: response.status, headers, body: response.body })
+        Ok(Self {
+            status: response.status,
+            headers,
+            body: response.body,
+        })
     }
 
     fn to_response(&self) -> Response<Full<Bytes>> {

@@ -45,17 +45,29 @@ impl Site {
             .with_context(|| format!("no folder can be made in {}", directory.display()))?;
         let options = TestPkiOptions::new(SystemClock.unix_time().plus_days(-1));
         let pki = TestPki::new(&mut SystemEntropy, Curve::P256, &options).context("no PKI")?;
-        let identity = EimIdentity { eim_id: EIM.parse()?, fqdn: EIM.to_owned(), tls_trust: None };
+        let identity = EimIdentity {
+            eim_id: EIM.parse()?,
+            fqdn: EIM.to_owned(),
+            tls_trust: None,
+        };
         let parts = Parts {
-            authority: Arc::new(LocalAuthority::new(identity, Arc::new(pki.eim_signing.key.clone()))),
+            authority: Arc::new(LocalAuthority::new(
+                identity,
+                Arc::new(pki.eim_signing.key.clone()),
+            )),
             trust: pki.trust_anchors()?,
             smdp: Arc::new(HttpConnector::new(Vec::new(), Vec::new())),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         };
         let database = folder.path().join("eim.sqlite");
-        let eim = Eim::open(&database, StoreOptions::default(), Config::new(EIM.parse()?), parts)
-            .context("the database cannot be made")?;
+        let eim = Eim::open(
+            &database,
+            StoreOptions::default(),
+            Config::new(EIM.parse()?),
+            parts,
+        )
+        .context("the database cannot be made")?;
         Ok(Self {
             eim,
             pki,
@@ -75,7 +87,11 @@ impl Site {
     /// Each has a certificate with its EID; the key in it is the same for all, which is nothing to the eIM.
     pub(super) fn register(&self, count: u32) -> anyhow::Result<()> {
         let eum = self.pki.eum.clone();
-        let organisation = eum.certificate.organisation().unwrap_or_default().to_owned();
+        let organisation = eum
+            .certificate
+            .organisation()
+            .unwrap_or_default()
+            .to_owned();
         let (eim, actor) = (Arc::clone(&self.eim), self.actor.clone());
         let euicc = self.euicc_key.public_key().clone();
         self.each(0..count, move |number| {
@@ -90,7 +106,10 @@ impl Site {
                 let device = NewDevice {
                     label: format!("device {number}"),
                     association_token: Some(TOKEN),
-                    certificates: Some((certificate.der().to_vec(), eum.certificate.der().to_vec())),
+                    certificates: Some((
+                        certificate.der().to_vec(),
+                        eum.certificate.der().to_vec(),
+                    )),
                     ..NewDevice::new(eid)
                 };
                 eim.register_device(&actor, device).await?;
@@ -99,13 +118,22 @@ impl Site {
         })
     }
 
-    /// Queues one operation for each of the first `count` devices.
-    pub(super) fn propose(&self, count: u32, commands: &[Command]) -> anyhow::Result<()> {
+    /// Queues one operation for each of `count` of the `registered` devices.
+    pub(super) fn propose(
+        &self,
+        count: u32,
+        registered: u32,
+        commands: &[Command],
+    ) -> anyhow::Result<()> {
         let (eim, actor, commands) = (Arc::clone(&self.eim), self.actor.clone(), commands.to_vec());
-        self.each(0..count, move |number| {
+        self.each(spread(count, registered), move |number| {
             let (eim, actor, commands) = (Arc::clone(&eim), actor.clone(), commands.clone());
             async move {
-                let proposal = Proposal { eid: eid(number)?, commands, lifetime_ms: None };
+                let proposal = Proposal {
+                    eid: eid(number)?,
+                    commands,
+                    lifetime_ms: None,
+                };
                 eim.propose(&actor, proposal).await?;
                 Ok(())
             }
@@ -122,7 +150,10 @@ impl Site {
         let credential = &self.pki.eim_tls;
         let key = credential.key.to_pkcs8_der()?;
         let chain = vec![credential.certificate.der().to_vec()];
-        Ok(TlsConfig::new(Identity::from_der(chain, key.as_bytes().to_vec())?))
+        Ok(TlsConfig::new(Identity::from_der(
+            chain,
+            key.as_bytes().to_vec(),
+        )?))
     }
 
     /// What a client pins: the SubjectPublicKeyInfo of the TLS certificate, DER.
@@ -150,7 +181,7 @@ impl Site {
     }
 
     /// Runs `work` for every number, [`AT_A_TIME`] at a time.
-    fn each<F, W>(&self, numbers: std::ops::Range<u32>, work: F) -> anyhow::Result<()>
+    fn each<F, W>(&self, numbers: impl Iterator<Item = u32>, work: F) -> anyhow::Result<()>
     where
         F: Fn(u32) -> W,
         W: Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -176,7 +207,26 @@ impl Site {
 /// Verbs under way at a time: as many as the store writes in one transaction.
 const AT_A_TIME: usize = 256;
 
+/// Numbers of `count` devices that are spread evenly over the `registered` ones, so that they share nothing in the database.
+pub(super) fn spread(count: u32, registered: u32) -> impl Iterator<Item = u32> {
+    let place = move |index| u64::from(index) * u64::from(registered) / u64::from(count.max(1));
+    (0..count).filter_map(move |index| u32::try_from(place(index)).ok())
+}
+
 /// The EID of the `number`-th device, of the test manufacturer.
 pub(super) fn eid(number: u32) -> anyhow::Result<Eid> {
     Ok(Eid::with_check_digits(&format!("89049032{number:022}"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_spread_from_the_first_on() {
+        assert_eq!(spread(3, 9).collect::<Vec<_>>(), [0, 3, 6]);
+        assert_eq!(spread(4, 4).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(spread(2, 5).collect::<Vec<_>>(), [0, 2]);
+        assert_ne!(eid(0).unwrap(), eid(1).unwrap());
+    }
 }

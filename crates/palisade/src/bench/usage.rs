@@ -19,7 +19,8 @@ impl CpuTimes {
         for task in fs::read_dir("/proc/self/task").context("the threads cannot be listed")? {
             let task = task?.path();
             // A thread may have ended since the folder was read.
-            let (Ok(name), Ok(time)) = (fs::read_to_string(task.join("comm")), on_cpu(&task)) else {
+            let (Ok(name), Ok(time)) = (fs::read_to_string(task.join("comm")), on_cpu(&task))
+            else {
                 continue;
             };
             *times.entry(name.trim().to_owned()).or_default() += time;
@@ -30,7 +31,10 @@ impl CpuTimes {
     /// Since then, of the threads with these names.
     pub(super) fn since(&self, then: &Self, names: &[&str]) -> Duration {
         let of = |times: &Self, name: &str| times.0.get(name).copied().unwrap_or_default();
-        names.iter().map(|&name| of(self, name).saturating_sub(of(then, name))).sum()
+        names
+            .iter()
+            .map(|&name| of(self, name).saturating_sub(of(then, name)))
+            .sum()
     }
 }
 
@@ -48,10 +52,18 @@ pub(super) fn this_process() -> anyhow::Result<Duration> {
 fn on_cpu(task: &Path) -> anyhow::Result<Duration> {
     let path = task.join("schedstat");
     let text = fs::read_to_string(&path).with_context(|| {
-        format!("{} cannot be read; CPU times are measured on Linux only", path.display())
+        format!(
+            "{} cannot be read; CPU times are measured on Linux only",
+            path.display()
+        )
     })?;
-    let nanos = text.split_whitespace().next().and_then(|word| word.parse().ok());
-    Ok(Duration::from_nanos(nanos.context("schedstat has no number")?))
+    let nanos = text
+        .split_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok());
+    Ok(Duration::from_nanos(
+        nanos.context("schedstat has no number")?,
+    ))
 }
 
 /// Resident memory of this process, in octets.
@@ -80,7 +92,10 @@ impl Machine {
         let cpu = cpuinfo
             .lines()
             .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-            .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned());
+            .map_or_else(
+                || std::env::consts::ARCH.to_owned(),
+                |(_, name)| name.to_owned(),
+            );
         let load = read("/proc/loadavg");
         Self {
             cpu,
@@ -88,7 +103,11 @@ impl Machine {
             memory_mib: kibibytes(&read("/proc/meminfo"), "MemTotal:").unwrap_or_default() / 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             is_optimised: !cfg!(debug_assertions),
-            load_before: load.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default(),
+            load_before: load
+                .split(' ')
+                .next()
+                .and_then(|word| word.parse().ok())
+                .unwrap_or_default(),
         }
     }
 
@@ -101,7 +120,11 @@ impl Machine {
             self.memory_mib,
             self.kernel,
             self.load_before,
-            if self.is_optimised { "" } else { "; NOT OPTIMISED: build with --release" }
+            if self.is_optimised {
+                ""
+            } else {
+                "; NOT OPTIMISED: build with --release"
+            }
         )
     }
 }

@@ -38,7 +38,13 @@ impl Form {
 macro_rules! vector {
     ($name:literal) => {
         hex::decode(
-            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/vectors/", $name, ".hex")).trim(),
+            include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../../tests/data/vectors/",
+                $name,
+                ".hex"
+            ))
+            .trim(),
         )
         .context(concat!($name, " is not hexadecimal"))
     };
@@ -56,9 +62,15 @@ pub(super) fn all() -> anyhow::Result<Vec<Case>> {
 
 fn esipa_der(parts: &Parts) -> anyhow::Result<Vec<Case>> {
     Ok(vec![
-        der::<GetEimPackageRequest>("GetEimPackage request", vector!("get_eim_package_request_minimal")?)?,
+        der::<GetEimPackageRequest>(
+            "GetEimPackage request",
+            vector!("get_eim_package_request_minimal")?,
+        )?,
         of("GetEimPackage: nothing", nothing())?,
-        of("GetEimPackage: package", GetEimPackageResponse::EuiccPackageRequest(parts.package()?))?,
+        of(
+            "GetEimPackage: package",
+            GetEimPackageResponse::EuiccPackageRequest(parts.package()?),
+        )?,
         der::<ProfileDownloadTriggerRequest>(
             "ProfileDownloadTrigger",
             vector!("profile_download_trigger_activation_code")?,
@@ -68,7 +80,10 @@ fn esipa_der(parts: &Parts) -> anyhow::Result<Vec<Case>> {
             "ProvideEimPackageResult: 4 profiles",
             vector!("provide_eim_package_result_listprofileinfo_kigen")?,
         )?,
-        of("ProvideEimPackageResult: certificates", parts.device_data()?)?,
+        of(
+            "ProvideEimPackageResult: certificates",
+            parts.device_data()?,
+        )?,
         of("ProvideEimPackageResult answer", acknowledged(1))?,
         of("InitiateAuthentication request", parts.initiate()?)?,
         of("InitiateAuthentication answer", parts.initiated()?)?,
@@ -82,7 +97,10 @@ fn esipa_der(parts: &Parts) -> anyhow::Result<Vec<Case>> {
 
 fn es10(parts: &Parts) -> anyhow::Result<Vec<Case>> {
     Ok(vec![
-        der::<AddInitialEimRequest>("AddInitialEim", vector!("add_initial_eim_request_onomondo")?)?,
+        der::<AddInitialEimRequest>(
+            "AddInitialEim",
+            vector!("add_initial_eim_request_onomondo")?,
+        )?,
         of("EuiccPackageRequest", parts.package()?)?,
         of("EuiccPackageResult: 4 profiles", parts.package_result()?)?,
         of("GetCerts answer", parts.certs()?)?,
@@ -98,7 +116,10 @@ fn es10(parts: &Parts) -> anyhow::Result<Vec<Case>> {
             vector!("es9_session_synthetic/prepare_download_response")?,
         )?,
         der::<BoundProfilePackage>("BoundProfilePackage", vector!("bpp_onomondo")?)?,
-        der::<StoreMetadataRequest>("StoreMetadata", vector!("es9_session_synthetic/store_metadata")?)?,
+        der::<StoreMetadataRequest>(
+            "StoreMetadata",
+            vector!("es9_session_synthetic/store_metadata")?,
+        )?,
         der::<ProfileInstallationResult>(
             "ProfileInstallationResult",
             vector!("es9_session_synthetic/pending_notification")?,
@@ -111,22 +132,34 @@ fn es9plus_der(parts: &Parts) -> anyhow::Result<Vec<Case>> {
     use RemoteProfileProvisioningRequest as Request;
     use RemoteProfileProvisioningResponse as Response;
     Ok(vec![
-        of("InitiateAuthentication request", Request::InitiateAuthentication(parts.es9_initiate()?))?,
+        of(
+            "InitiateAuthentication request",
+            Request::InitiateAuthentication(parts.es9_initiate()?),
+        )?,
         of(
             "InitiateAuthentication answer",
-            Response::InitiateAuthentication(InitiateAuthenticationResponse::InitiateAuthenticationOk(
-                parts.initiated.clone(),
-            )),
+            Response::InitiateAuthentication(
+                InitiateAuthenticationResponse::InitiateAuthenticationOk(parts.initiated.clone()),
+            ),
         )?,
-        of("AuthenticateClient request", Request::AuthenticateClient(parts.es9_authenticate()?))?,
+        of(
+            "AuthenticateClient request",
+            Request::AuthenticateClient(parts.es9_authenticate()?),
+        )?,
         der::<AuthenticateClientResponseEs9>(
             "AuthenticateClient answer",
             vector!("es9_session_synthetic/authenticate_response")?,
         )?,
-        of("HandleNotification", Request::HandleNotification(parts.es9_notify()))?,
+        of(
+            "HandleNotification",
+            Request::HandleNotification(parts.es9_notify()),
+        )?,
     ]
     .into_iter()
-    .map(|case| Case { name: es9(case.name), ..case })
+    .map(|case| Case {
+        name: es9(case.name),
+        ..case
+    })
     .collect())
 }
 
@@ -143,7 +176,9 @@ fn es9(name: &'static str) -> &'static str {
 }
 
 fn json(parts: &Parts) -> anyhow::Result<Vec<Case>> {
-    let result = decode(&vector!("provide_eim_package_result_listprofileinfo_kigen")?)?;
+    let result = decode(&vector!(
+        "provide_eim_package_result_listprofileinfo_kigen"
+    )?)?;
     let poll = decode(&vector!("get_eim_package_request_minimal")?)?;
     let package = GetEimPackageResponse::EuiccPackageRequest(parts.package()?);
     let bound = GetBoundProfilePackageOk {
@@ -154,8 +189,14 @@ fn json(parts: &Parts) -> anyhow::Result<Vec<Case>> {
     let initiated = es9plus::Response::InitiateAuthentication(Ok(parts.initiated.clone()));
     Ok(vec![
         esipa_request("GetEimPackage request", esipa::Request::GetEimPackage(poll))?,
-        esipa_response("GetEimPackage: nothing", esipa::Response::GetEimPackage(nothing()))?,
-        esipa_response("GetEimPackage: package", esipa::Response::GetEimPackage(package))?,
+        esipa_response(
+            "GetEimPackage: nothing",
+            esipa::Response::GetEimPackage(nothing()),
+        )?,
+        esipa_response(
+            "GetEimPackage: package",
+            esipa::Response::GetEimPackage(package),
+        )?,
         esipa_request(
             "ProvideEimPackageResult: 4 profiles",
             esipa::Request::ProvideEimPackageResult(result),
@@ -173,14 +214,20 @@ fn json(parts: &Parts) -> anyhow::Result<Vec<Case>> {
             "ES9+ GetBoundProfilePackage answer",
             es9plus::Response::GetBoundProfilePackage(Ok(bound)),
         )?,
-        es9_request("ES9+ HandleNotification", es9plus::Request::HandleNotification(parts.es9_notify()))?,
+        es9_request(
+            "ES9+ HandleNotification",
+            es9plus::Request::HandleNotification(parts.es9_notify()),
+        )?,
     ])
 }
 
 /// A published message, which must come back as it was.
 fn der<T: Element + 'static>(name: &'static str, octets: Vec<u8>) -> anyhow::Result<Case> {
     let value = decode::<T>(&octets).context(name)?;
-    ensure!(value.to_der() == octets, "{name} does not come back as it was");
+    ensure!(
+        value.to_der() == octets,
+        "{name} does not come back as it was"
+    );
     Ok(Case {
         name,
         form: Form::Der,
@@ -202,7 +249,12 @@ fn esipa_request(name: &'static str, request: esipa::Request) -> anyhow::Result<
         form: Form::Json,
         octets,
         decode: Box::new(move |octets| esipa::Request::from_json(function, octets).is_ok()),
-        encode: Box::new(move || request.to_json().map(|(_, octets)| octets).unwrap_or_default()),
+        encode: Box::new(move || {
+            request
+                .to_json()
+                .map(|(_, octets)| octets)
+                .unwrap_or_default()
+        }),
     })
 }
 
@@ -248,7 +300,9 @@ fn nothing() -> GetEimPackageResponse {
 }
 
 fn acknowledged(seq_number: i64) -> ProvideEimPackageResultResponse {
-    ProvideEimPackageResultResponse::EimAcknowledgements(EimAcknowledgements(vec![SequenceNumber(seq_number)]))
+    ProvideEimPackageResultResponse::EimAcknowledgements(EimAcknowledgements(vec![SequenceNumber(
+        seq_number,
+    )]))
 }
 
 fn eid() -> anyhow::Result<Eid> {
@@ -282,7 +336,8 @@ struct Parts {
 impl Parts {
     fn load() -> anyhow::Result<Self> {
         let answer = vector!("es9_session_synthetic/authenticate_response")?;
-        let AuthenticateClientResponseEs9::AuthenticateClientOk(authenticated) = decode(&answer)? else {
+        let AuthenticateClientResponseEs9::AuthenticateClientOk(authenticated) = decode(&answer)?
+        else {
             anyhow::bail!("the published answer is no success");
         };
         Ok(Self {
@@ -344,7 +399,9 @@ impl Parts {
         };
         Ok(ProvideEimPackageResult {
             eid_value: Some(eid()?.to_field()),
-            eim_package_result: EimPackageResult::IpaEuiccDataResponse(IpaEuiccDataResponse::IpaEuiccData(data)),
+            eim_package_result: EimPackageResult::IpaEuiccDataResponse(
+                IpaEuiccDataResponse::IpaEuiccData(data),
+            ),
             extensions: Default::default(),
         })
     }
@@ -471,7 +528,9 @@ impl Parts {
 
     fn es9_notify(&self) -> HandleNotification {
         HandleNotification {
-            pending_notification: PendingNotification::ProfileInstallationResult(self.installed.clone()),
+            pending_notification: PendingNotification::ProfileInstallationResult(
+                self.installed.clone(),
+            ),
             extensions: Default::default(),
         }
     }

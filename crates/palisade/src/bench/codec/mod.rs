@@ -17,7 +17,10 @@ pub(crate) fn run(milliseconds: u32, json: bool) -> anyhow::Result<()> {
     let time = Duration::from_millis(milliseconds.into());
     let machine = Machine::look();
     let cases = messages::all()?;
-    let report = Report { machine, messages: cases.iter().map(|case| Row::measure(case, time)).collect() };
+    let report = Report {
+        machine,
+        messages: cases.iter().map(|case| Row::measure(case, time)).collect(),
+    };
     if json {
         output::print_json(&report)
     } else {
@@ -50,7 +53,9 @@ impl Row {
         let octets = case.octets.as_slice();
         let walk_nanos = match case.form {
             Form::Der => nanos(time, || walk(black_box(octets))),
-            Form::Json => nanos(time, || serde_json::from_slice::<serde_json::Value>(black_box(octets))),
+            Form::Json => nanos(time, || {
+                serde_json::from_slice::<serde_json::Value>(black_box(octets))
+            }),
         };
         Self {
             message: case.name,
@@ -83,7 +88,15 @@ impl Row {
 impl Report {
     fn to_text(&self) -> String {
         let headings = [
-            "message", "form", "octets", "decode ns", "MB/s", "walk ns", "ratio", "encode ns", "MB/s",
+            "message",
+            "form",
+            "octets",
+            "decode ns",
+            "MB/s",
+            "walk ns",
+            "ratio",
+            "encode ns",
+            "MB/s",
             "to a copy",
         ];
         let mut table = Table::new(&headings);
@@ -140,7 +153,9 @@ fn walk(octets: &[u8]) -> Option<usize> {
         let mut octets = usize::from(length);
         if length & 0x80 != 0 {
             let (big_endian, further) = after.split_at_checked(usize::from(length & 0x7F))?;
-            octets = big_endian.iter().fold(0, |value, &octet| (value << 8) | usize::from(octet));
+            octets = big_endian
+                .iter()
+                .fold(0, |value, &octet| (value << 8) | usize::from(octet));
             after = further;
         }
         let (content, further) = after.split_at_checked(octets)?;

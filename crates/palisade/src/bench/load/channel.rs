@@ -30,7 +30,10 @@ impl Channel {
     pub(super) async fn open_all(job: &Job) -> anyhow::Result<Vec<Self>> {
         let pin = hex::decode(&job.pin).context("the pin is not hexadecimal")?;
         let options = ClientOptions {
-            limits: ClientLimits { connections_max: job.connections, ..ClientLimits::default() },
+            limits: ClientLimits {
+                connections_max: job.connections,
+                ..ClientLimits::default()
+            },
             resolve: vec![(EIM.to_owned(), job.address)],
             ..ClientOptions::new(Trust::PinnedSpki(pin))
         };
@@ -52,7 +55,8 @@ impl Channel {
     pub(super) async fn post(&mut self, body: &[u8]) -> anyhow::Result<&[u8]> {
         self.request.clear();
         self.request.extend_from_slice(&self.head);
-        self.request.extend_from_slice(body.len().to_string().as_bytes());
+        self.request
+            .extend_from_slice(body.len().to_string().as_bytes());
         self.request.extend_from_slice(b"\r\n\r\n");
         self.request.extend_from_slice(body);
         self.stream.write_all(&self.request).await?;
@@ -65,7 +69,10 @@ impl Channel {
             if let Some((start, end)) = body_of(&self.answer)?
                 && self.answer.len() >= end
             {
-                return self.answer.get(start..end).context("an answer without an end");
+                return self
+                    .answer
+                    .get(start..end)
+                    .context("an answer without an end");
             }
             if self.answer.len() > ANSWER_OCTETS_MAX {
                 bail!("an answer has more than {ANSWER_OCTETS_MAX} octets");

@@ -8,9 +8,9 @@ use rsp::ids::Eid;
 use rsp::sgp22::{ProfileInfo, ProfileInfoListResponse, ProfileState, Signature};
 use rsp::sgp32::{
     DisableProfileResult, EimPackageError, EimPackageResult, EnableProfileResult, EuiccPackage,
-    EuiccPackageRequest, EuiccPackageResult, EuiccPackageResultDataSigned, EuiccPackageResultSigned,
-    EuiccResultData, GetEimPackageRequest, GetEimPackageResponse, ProvideEimPackageResult,
-    ProvideEimPackageResultResponse, Psmo,
+    EuiccPackageRequest, EuiccPackageResult, EuiccPackageResultDataSigned,
+    EuiccPackageResultSigned, EuiccResultData, GetEimPackageRequest, GetEimPackageResponse,
+    ProvideEimPackageResult, ProvideEimPackageResultResponse, Psmo,
 };
 
 use crate::bench::site::TOKEN;
@@ -33,7 +33,9 @@ pub(in crate::bench) fn poll(eid: Eid) -> Vec<u8> {
 /// The body of the answer to a poll when there is nothing to do.
 pub(in crate::bench) fn nothing() -> Vec<u8> {
     let nothing = GetEimPackageResponse::EimPackageError(EimPackageError::NoEimPackageAvailable);
-    Response::GetEimPackage(nothing).to_asn1().unwrap_or_default()
+    Response::GetEimPackage(nothing)
+        .to_asn1()
+        .unwrap_or_default()
 }
 
 /// The body that delivers the signed result of the package in `answer`, with its sequence number.
@@ -65,12 +67,14 @@ pub(super) fn result(eid: Eid, answer: &[u8], key: &PrivateKey) -> anyhow::Resul
 
 /// Whether the eIM acknowledges just this result.
 pub(super) fn is_acknowledged(answer: &[u8], seq_number: i64) -> anyhow::Result<bool> {
-    Ok(match Response::from_asn1(Function::ProvideEimPackageResult, answer)? {
-        Response::ProvideEimPackageResult(
-            ProvideEimPackageResultResponse::EimAcknowledgements(acknowledged),
-        ) => acknowledged.iter().map(|number| number.0).eq([seq_number]),
-        _ => false,
-    })
+    Ok(
+        match Response::from_asn1(Function::ProvideEimPackageResult, answer)? {
+            Response::ProvideEimPackageResult(
+                ProvideEimPackageResultResponse::EimAcknowledgements(acknowledged),
+            ) => acknowledged.iter().map(|number| number.0).eq([seq_number]),
+            _ => false,
+        },
+    )
 }
 
 fn executed(
@@ -96,7 +100,10 @@ fn outcome(operation: &Psmo) -> anyhow::Result<EuiccResultData> {
         Psmo::Enable(_) => EuiccResultData::EnableResult(EnableProfileResult::Ok),
         Psmo::Disable(_) => EuiccResultData::DisableResult(DisableProfileResult::Ok),
         Psmo::ListProfileInfo(_) => {
-            let list = ICCIDS.iter().map(|iccid| profile(iccid)).collect::<Result<_, _>>()?;
+            let list = ICCIDS
+                .iter()
+                .map(|iccid| profile(iccid))
+                .collect::<Result<_, _>>()?;
             EuiccResultData::ListProfileInfoResult(ProfileInfoListResponse::ProfileInfoListOk(list))
         }
         other => bail!("the bench has no answer to {other:?}"),
@@ -111,6 +118,8 @@ fn profile(iccid: &str) -> anyhow::Result<ProfileInfo> {
     content.value(0x91, &"Example Operator".to_owned());
     content.value(0x92, &"Example IoT Profile".to_owned());
     let mut whole = Writer::new();
-    whole.tlv(rsp::der::Tag::new(0xE3), |writer| writer.raw(&content.into_bytes()));
+    whole.tlv(rsp::der::Tag::new(0xE3), |writer| {
+        writer.raw(&content.into_bytes())
+    });
     rsp::der::Element::from_der(&whole.into_bytes()).context("a profile that does not decode")
 }

@@ -31,8 +31,9 @@ pub(super) struct Job {
     pub(super) pin: String,
     /// Connections, which share the work.
     pub(super) connections: usize,
-    /// Devices from number 0 that take turns.
+    /// Devices that take turns, spread evenly over those that are registered.
     pub(super) devices: u32,
+    pub(super) registered: u32,
     pub(super) work: Work,
 }
 
@@ -81,16 +82,24 @@ impl Load {
             .context("the client's process cannot be started")?;
         let jobs = child.stdin.take().context("no way to the client")?;
         let answers = BufReader::new(child.stdout.take().context("no way from the client")?);
-        Ok(Self { child, jobs, answers })
+        Ok(Self {
+            child,
+            jobs,
+            answers,
+        })
     }
 
     /// Has it do one job and waits for the end.
     pub(super) fn run(&mut self, job: &Job) -> anyhow::Result<Done> {
         let mut line = serde_json::to_string(job)?;
         line.push('\n');
-        self.jobs.write_all(line.as_bytes()).context("the client is gone")?;
+        self.jobs
+            .write_all(line.as_bytes())
+            .context("the client is gone")?;
         let mut answer = String::new();
-        self.answers.read_line(&mut answer).context("the client is gone")?;
+        self.answers
+            .read_line(&mut answer)
+            .context("the client is gone")?;
         let done: Done = serde_json::from_str(&answer).context("the client broke off")?;
         match done.problem {
             Some(problem) => bail!("the client cannot go on: {problem}"),
@@ -112,7 +121,13 @@ pub(super) fn headers() -> anyhow::Result<HeaderMap> {
     let version = HeaderValue::from_str(&AdminProtocol::DEFAULT.to_string())?;
     Ok(HeaderMap::from_iter([
         (CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_ASN1)),
-        (USER_AGENT, HeaderValue::from_static(UserAgent::Ipad.as_str())),
-        (HeaderName::from_bytes(HEADER_ADMIN_PROTOCOL.as_bytes())?, version),
+        (
+            USER_AGENT,
+            HeaderValue::from_static(UserAgent::Ipad.as_str()),
+        ),
+        (
+            HeaderName::from_bytes(HEADER_ADMIN_PROTOCOL.as_bytes())?,
+            version,
+        ),
     ]))
 }

@@ -47,7 +47,12 @@ impl Client {
             let (count, channels) = runtime.block_on(work(job, channels, &self.eids))?;
             let (elapsed, cpu) = (begun.elapsed(), usage::this_process()?.saturating_sub(cpu));
             self.channels.insert(job.address, channels);
-            Ok(Done { count, elapsed, cpu, problem: None })
+            Ok(Done {
+                count,
+                elapsed,
+                cpu,
+                problem: None,
+            })
         });
         worked.unwrap_or_else(|problem| Done {
             count: 0,
@@ -59,9 +64,8 @@ impl Client {
 
     /// Everything that is not to be measured.
     fn prepare(&mut self, runtime: &Runtime, job: &Job) -> anyhow::Result<Vec<Channel>> {
-        for number in u32::try_from(self.eids.len())?..job.devices {
-            self.eids.push(site::eid(number)?);
-        }
+        let numbers = site::spread(job.devices, job.registered);
+        self.eids = numbers.map(site::eid).collect::<Result<_, _>>()?;
         match self.channels.remove(&job.address) {
             Some(channels) if channels.len() == job.connections => Ok(channels),
             _ => runtime.block_on(Channel::open_all(job)),
@@ -83,12 +87,10 @@ async fn work(
         Work::Cycle { euicc_key } => Some(PrivateKey::from_pem(euicc_key)?),
         _ => None,
     };
-    let devices = usize::try_from(job.devices)?;
     let count = channels.len();
     let mut tasks = JoinSet::new();
     for (index, mut channel) in channels.into_iter().enumerate() {
-        let share = eids.iter().take(devices).skip(index).step_by(count).copied();
-        let share: Vec<Eid> = share.collect();
+        let share: Vec<Eid> = eids.iter().skip(index).step_by(count).copied().collect();
         let (work, key) = (job.work.clone(), key.clone());
         tasks.spawn(async move {
             let count = match (work, key) {
