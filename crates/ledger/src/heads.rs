@@ -115,8 +115,10 @@ impl Heads {
             return Ok(Err(Break::Number(entry.number)));
         }
         if entry.kind.as_str() == HEADS {
-            let fits = serde_json::from_value(entry.body.clone())
-                .is_ok_and(|body: HeadsBody| self.body().is_ok_and(|own| own == body));
+            // One about a device would stand outside the device's chain.
+            let fits = entry.device.is_none()
+                && serde_json::from_value(entry.body.clone())
+                    .is_ok_and(|body: HeadsBody| self.body().is_ok_and(|own| own == body));
             return Ok(if fits { Ok(()) } else { Err(Break::Heads) });
         }
         let Some(link) = &entry.device else {
