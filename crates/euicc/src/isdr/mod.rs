@@ -70,6 +70,7 @@ impl Isdr {
         busy: CatBusy,
         rng: &mut dyn CryptoRng,
     ) -> Result<Answer, Failure> {
+        let enabled_before = self.platform.state.enabled_iccid();
         let outcome = self.dispatch(command, busy, rng).and_then(|answer| {
             self.platform.commit()?;
             Ok(answer)
@@ -81,6 +82,10 @@ impl Isdr {
         };
         if outcome.is_err() {
             self.platform.roll_back();
+        }
+        // ImmediateEnable is for right after the download: unsigned, it must not undo what an eIM decided since then.
+        if self.platform.state.enabled_iccid() != enabled_before {
+            self.session.forget_download();
         }
         outcome
     }

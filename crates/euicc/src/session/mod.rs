@@ -354,9 +354,15 @@ impl Session {
         self.end(host);
     }
 
-    /// The Profile that the current session installed, for ES10b.ImmediateEnable. A new challenge ends that.
+    /// The Profile that the current session installed, for ES10b.ImmediateEnable. A new challenge ends that, and so does
+    /// [`Session::forget_download`].
     pub(crate) fn last_downloaded(&self) -> Option<&Downloaded> {
         self.downloaded.as_ref()
+    }
+
+    /// Makes the installation one like any before.
+    pub(crate) fn forget_download(&mut self) {
+        self.downloaded = None;
     }
 
     /// Takes the state out, so that whatever fails afterwards leaves no session. What was being loaded is given up.

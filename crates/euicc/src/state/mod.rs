@@ -215,11 +215,8 @@ impl State {
 
     /// Octets of Profile memory that are left.
     pub(crate) fn free_octets(&self) -> i64 {
-        let used: i64 = self
-            .profiles
-            .iter()
-            .map(|profile| profile.size_octets.max(0))
-            .sum();
+        let sizes = self.profiles.iter().map(|it| it.size_octets.max(0));
+        let used = sizes.fold(0, i64::saturating_add);
         self.options
             .profile_memory_octets
             .saturating_sub(used)
@@ -333,6 +330,44 @@ mod tests {
             power_on(b"something else"),
             Err(CardError::State(_))
         ));
+    }
+
+    #[test]
+    fn sizes_beyond_all_memory_leave_none() {
+        let mut state = state();
+        assert_eq!(state.free_octets(), state.options.profile_memory_octets);
+        let metadata = rsp::sgp22::StoreMetadataRequest {
+            iccid: "8949012345678901234".parse().unwrap(),
+            service_provider_name: String::new(),
+            profile_name: String::new(),
+            icon_type: None,
+            icon: None,
+            profile_class: None,
+            notification_configuration_info: None,
+            profile_owner: None,
+            profile_policy_rules: None,
+            service_specific_data_stored_in_euicc: None,
+            service_specific_data_not_stored_in_euicc: None,
+            ecall_indication: None,
+            fallback_allowed: None,
+            extensions: Default::default(),
+        };
+        let huge = Profile {
+            aid: OctetTo16::new(&[1; 16]).unwrap(),
+            metadata,
+            enabled: false,
+            fallback_attribute: false,
+            pre_loaded: false,
+            nickname: None,
+            connectivity_parameters: None,
+            size_octets: i64::MAX,
+            dp_proprietary_data: None,
+            smdp_oid: None,
+            ci_key_id: None,
+            extensions: Default::default(),
+        };
+        state.profiles = vec![huge.clone(), huge];
+        assert_eq!(state.free_octets(), 0);
     }
 
     #[test]

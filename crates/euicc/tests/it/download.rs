@@ -137,8 +137,8 @@ fn immediate_enabling_needs_a_configuration_and_a_download_in_this_session() {
     assert_eq!(bench.card.active_profile(), Some(smdp::package_iccid()));
     assert_eq!(
         immediate_enable(&mut bench, true),
-        refused,
-        "it is enabled already"
+        ImmediateEnableResult::NoSessionContext,
+        "once for each download"
     );
     assert_eq!(
         bench.events()[2..],
@@ -161,6 +161,21 @@ fn a_reset_ends_the_context_of_immediate_enabling() {
         ImmediateEnableResult::NoSessionContext
     );
     assert_eq!(bench.enabled(), Some(iccid(1)));
+}
+
+#[test]
+fn immediate_enabling_does_not_undo_what_an_eim_decided_after_the_download() {
+    let mut bench = Bench::new(vec![enabled(1), profile(2)]);
+    configure(&mut bench, true, None, None);
+    let mut eim = bench.associate();
+    smdp::download(&mut bench);
+    let result = bench.psmo(&mut eim, enable(2));
+    assert_eq!(enable_code(&result), EnableProfileResult::Ok);
+    assert_eq!(
+        immediate_enable(&mut bench, true),
+        ImmediateEnableResult::NoSessionContext
+    );
+    assert_eq!(bench.enabled(), Some(iccid(2)));
 }
 
 #[test]
