@@ -5,12 +5,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// How power cuts end for one crash point: decisions are drawn anew for each.
-const CUTS: u64 = 6;
+const CUTS: u64 = 4;
 
 #[test]
 fn an_append_happens_or_does_not() {
-    // Within a tile, filling a tile exactly, over the end of a tile, over several, into a new level of folders.
-    for (before, count) in [(0, 1), (3, 2), (250, 3), (250, 20), (40, 300), (255, 1)] {
+    // The first entries, within a tile, over its end, from afar, and filling it exactly.
+    for (before, count) in [(0, 1), (3, 2), (250, 20), (40, 230), (253, 1)] {
         let drafts = || {
             (before..before + count)
                 .map(|index| draft(index, 5))
