@@ -132,7 +132,7 @@ impl Store {
         let (sender, receiver) = mpsc::sync_channel(1);
         self.inner
             .queue
-            .push(Box::new(VerbJob::new(verb, Reply::Blocking(sender))))?;
+            .push(Box::new(VerbJob::new(verb, || (), Reply::Blocking(sender))))?;
         receiver
             .recv()
             .unwrap_or(Err(WriteError::Store(StoreFault::Closed)))
@@ -146,10 +146,27 @@ impl Store {
         T: Send + 'static,
         E: Send + 'static,
     {
+        self.write_async_then(verb, || ()).await
+    }
+
+    /// Like [`Store::write_async`], and calls `after` when the outcome is known, whatever it is, and before the caller learns
+    /// of it; also for a caller that has gone away. It runs on the writer thread, so it must be short and must not panic.
+    ///
+    /// For what is kept in memory about the database. A caller could not keep it true, since it may be gone by then.
+    ///
+    /// # Errors
+    /// As [`Store::write`]. When the store takes no verb, `after` is not called.
+    pub async fn write_async_then<T, E, F, A>(&self, verb: F, after: A) -> Result<T, WriteError<E>>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        A: FnOnce() + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
         let (sender, receiver) = oneshot::channel();
         self.inner
             .queue
-            .push(Box::new(VerbJob::new(verb, Reply::Async(sender))))?;
+            .push(Box::new(VerbJob::new(verb, after, Reply::Async(sender))))?;
         receiver
             .await
             .unwrap_or(Err(WriteError::Store(StoreFault::Closed)))

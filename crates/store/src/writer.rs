@@ -27,25 +27,28 @@ pub(crate) enum Reply<R> {
     Async(oneshot::Sender<R>),
 }
 
-pub(crate) struct VerbJob<F, T, E> {
+pub(crate) struct VerbJob<F, T, E, A> {
     verb: F,
+    after: A,
     outcome: Option<Result<T, WriteError<E>>>,
     reply: Reply<Result<T, WriteError<E>>>,
 }
 
-impl<F, T, E> VerbJob<F, T, E> {
-    pub(crate) fn new(verb: F, reply: Reply<Result<T, WriteError<E>>>) -> Self {
+impl<F, T, E, A> VerbJob<F, T, E, A> {
+    pub(crate) fn new(verb: F, after: A, reply: Reply<Result<T, WriteError<E>>>) -> Self {
         Self {
             verb,
+            after,
             outcome: None,
             reply,
         }
     }
 }
 
-impl<F, T, E> Job for VerbJob<F, T, E>
+impl<F, T, E, A> Job for VerbJob<F, T, E, A>
 where
     F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send,
+    A: FnOnce() + Send,
     T: Send,
     E: Send,
 {
@@ -76,6 +79,7 @@ where
             (Ok(()), Some(outcome)) => outcome,
             (Ok(()), None) => Err(StoreFault::Closed.into()),
         };
+        (self.after)();
         match self.reply {
             Reply::Blocking(sender) => drop(sender.send(answer)),
             Reply::Async(sender) => drop(sender.send(answer)),
