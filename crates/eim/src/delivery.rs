@@ -21,6 +21,7 @@ use crate::actor::Actor;
 use crate::authority::{AuthorityError, PackageOrder};
 use crate::command::{self, Command, DataItem, PackageKind, Route};
 use crate::devices::COUNTER_MAX;
+use crate::looks::{Flight, Found, Look};
 use crate::operations::OperationDraft;
 use crate::presence::Question;
 use crate::tables::{devices, operations};
@@ -81,8 +82,11 @@ enum Step {
 
 /// Times the queue is read again when it changed underneath.
 const LOOKS_MAX: usize = 8;
-/// Proofs of presence asked for before an operation that needs one is given up.
-const PROOFS_MAX: i64 = 5;
+/// Proofs of presence asked for one operation without a pause. A device that opens a connection for
+/// each request, or a stranger who polls between, would have proofs made for ever.
+const PROOFS_FREE: i64 = 5;
+/// The pause between further proofs.
+const PROOF_INTERVAL_MS: i64 = 60_000;
 
 impl Eim {
     /// The next package for a device.
@@ -93,12 +97,20 @@ impl Eim {
     ) -> Result<Delivery, DeliveryError> {
         let now = self.now_ms();
         for _ in 0..LOOKS_MAX {
-            let look = match self.idle.check(eid) {
-                Ok(()) => {
+            let look = match self.looks.check(eid) {
+                Found::Idle => {
                     self.contacts.polled(eid, peer.address, now);
                     return Ok(Delivery::Nothing);
                 }
-                Err(look) => look,
+                Found::Flight(flight) => {
+                    self.contacts.polled(eid, peer.address, now);
+                    let Flight { device, operation } = &*flight;
+                    match self.step(device, operation, peer, now, None).await? {
+                        Step::Ready(delivery) => return Ok(delivery),
+                        Step::Again => continue,
+                    }
+                }
+                Found::Unknown(look) => look,
             };
             let (device, operation) = self.read(|tx| -> Result<_, DeliveryError> {
                 let device = devices::find(tx, eid)?.ok_or(DeliveryError::NotManaged)?;
@@ -112,10 +124,13 @@ impl Eim {
                 return Ok(self.introduction(eid, peer.connection));
             }
             let Some(operation) = operation else {
-                self.idle.remember(eid, look);
+                self.looks.idle(eid, look);
                 return Ok(Delivery::Nothing);
             };
-            match self.step(&device, &operation, peer, now).await? {
+            match self
+                .step(&device, &operation, peer, now, Some(look))
+                .await?
+            {
                 Step::Ready(delivery) => return Ok(delivery),
                 Step::Again => {}
             }
@@ -129,6 +144,7 @@ impl Eim {
         operation: &Operation,
         peer: &Peer,
         now: i64,
+        look: Option<Look>,
     ) -> Result<Step, DeliveryError> {
         if operation.expires_at <= now {
             self.expire(operation, now).await?;
@@ -142,8 +158,14 @@ impl Eim {
             .await?;
             return Ok(Step::Again);
         };
+        let needs_proven_token = operation.state == OperationState::Queued
+            && !operation.is_proof()
+            && !device.token_is_proven();
         match kind {
-            PackageKind::EuiccPackage => self.euicc_package(device, operation, peer).await,
+            PackageKind::EuiccPackage if needs_proven_token => {
+                self.ask_for_proof(device, operation, peer).await
+            }
+            PackageKind::EuiccPackage => self.euicc_package(device, operation, peer, look).await,
             PackageKind::DeviceData | PackageKind::Download
                 if !self.may_trust(peer.connection, device.eid) =>
             {
@@ -177,6 +199,7 @@ impl Eim {
         device: &Device,
         operation: &Operation,
         peer: &Peer,
+        look: Option<Look>,
     ) -> Result<Step, DeliveryError> {
         let eid = device.eid;
         if let (OperationState::InFlight, Some(request), Some(id)) = (
@@ -195,7 +218,8 @@ impl Eim {
             self.give_up(operation, COUNTER_EXHAUSTED).await?;
             return Ok(Step::Again);
         };
-        self.depart(device, operation, None, order, peer).await
+        self.depart(device, operation, None, order, peer, look)
+            .await
     }
 
     /// Signs, then allocates the counter and records the package in one transaction. A package
@@ -207,6 +231,7 @@ impl Eim {
         proof: Option<OperationDraft>,
         order: PackageOrder,
         peer: &Peer,
+        look: Option<Look>,
     ) -> Result<Step, DeliveryError> {
         let package = self.parts.authority.sign_package(&order).await?;
         let (eid, before, at) = (device.eid, device.counter, self.now_ms());
@@ -224,8 +249,10 @@ impl Eim {
                 peer: peer.address,
             },
         );
-        let counter = order.counter;
+        let (counter, association_token) = (order.counter, order.association_token);
         let transaction_id = id.clone();
+        // A proof of presence is another operation than the one that was looked at.
+        let look = look.filter(|_| proof.is_none());
         let left = self
             .change(eid, move |tx| -> Result<(), DeliveryError> {
                 if let Some(proof) = &proof {
@@ -235,10 +262,12 @@ impl Eim {
                         return Err(DeliveryError::Contended);
                     }
                     proof.insert(tx)?;
+                    devices::proof_asked(tx, eid, at)?;
                 }
                 let departure = operations::Departure {
                     eim_transaction_id: &transaction_id,
                     counter: Some(counter),
+                    association_token,
                     request: &request,
                     at,
                 };
@@ -254,6 +283,22 @@ impl Eim {
         match left {
             Ok(()) => {
                 self.presence.delivered(peer.connection, eid, &id);
+                if let Some(look) = look {
+                    let device = Device {
+                        counter,
+                        ..device.clone()
+                    };
+                    let operation = Operation {
+                        state: OperationState::InFlight,
+                        eim_transaction_id: Some(id),
+                        counter: Some(counter),
+                        association_token,
+                        request: Some(package.bytes().to_vec()),
+                        delivered_at: Some(at),
+                        ..operation.clone()
+                    };
+                    self.looks.departed(look, Flight { device, operation });
+                }
                 Ok(Step::Ready(Delivery::EuiccPackage(package.into_value())))
             }
             Err(DeliveryError::Contended) => Ok(Step::Again),
@@ -265,7 +310,7 @@ impl Eim {
         (device.counter < COUNTER_MAX).then(|| PackageOrder {
             eid: device.eid,
             counter: device.counter + 1,
-            eim_transaction_id: self.parts.entropy.transaction_id(),
+            eim_transaction_id: self.new_transaction_id(),
             association_token: device.association_token,
             commands,
         })
@@ -278,17 +323,19 @@ impl Eim {
         operation: &Operation,
         peer: &Peer,
     ) -> Result<Step, DeliveryError> {
-        if operation.proofs >= PROOFS_MAX {
-            self.give_up(operation, NO_PROOF).await?;
-            return Ok(Step::Again);
+        let asked_lately = device
+            .proof_asked_at
+            .is_some_and(|at| self.now_ms() - at < PROOF_INTERVAL_MS);
+        if operation.proofs >= PROOFS_FREE && asked_lately {
+            return Ok(Step::Ready(Delivery::Nothing));
         }
         let commands = vec![Command::ListProfiles];
-        let proof = self.draft_operation(device.eid, &Actor::system("presence"), &commands);
+        let proof = self.draft_operation(device.eid, &Actor::system(PRESENCE), &commands);
         let Some(order) = self.order(device, commands) else {
             self.give_up(operation, COUNTER_EXHAUSTED).await?;
             return Ok(Step::Again);
         };
-        self.depart(device, operation, Some(proof), order, peer)
+        self.depart(device, operation, Some(proof), order, peer, None)
             .await
     }
 
@@ -301,7 +348,7 @@ impl Eim {
         let id = operation
             .eim_transaction_id
             .clone()
-            .unwrap_or_else(|| self.parts.entropy.transaction_id());
+            .unwrap_or_else(|| self.new_transaction_id());
         let Some(delivery) = unsigned_delivery(device, operation, &id) else {
             return Ok(Step::Again);
         };
@@ -325,6 +372,7 @@ impl Eim {
                 let departure = operations::Departure {
                     eim_transaction_id: &id,
                     counter: None,
+                    association_token: None,
                     request: &request,
                     at,
                 };
@@ -347,6 +395,7 @@ impl Eim {
             OperationState::InFlight => {
                 "expired in flight: whether the device executed it is not known"
             }
+            _ if operation.proofs > 0 => NO_PROOF,
             _ => "expired before the device polled for it",
         };
         self.end(operation, OperationState::Expired, summary, at)
@@ -387,9 +436,12 @@ impl Eim {
     }
 }
 
+/// Who asks for proofs of presence.
+pub(crate) const PRESENCE: &str = "presence";
+
 const COUNTER_EXHAUSTED: &str = "no counter values are left for this association: add this eIM again by another one to start over";
-const NO_PROOF: &str = "the device opens a new connection for each request, so it cannot show that its eUICC is \
-     present; set insecure_trust_any_connection if its IPA cannot keep connections open";
+const NO_PROOF: &str = "expired before the device showed, on the connection it polled on, that its eUICC is \
+     present; if its IPA opens a connection for each request, insecure_trust_any_connection lets it do without";
 
 fn unsigned_delivery(
     device: &Device,
@@ -423,4 +475,11 @@ fn ipa_leaves_data_to_eim(device: &Device) -> bool {
                 .ipa_features
                 .contains(IpaFeatures::EIM_DOWNLOAD_DATA_HANDLING)
         })
+}
+
+impl Operation {
+    /// Whether this is a proof of presence: asked for by the delivery itself, and harmless.
+    pub(crate) fn is_proof(&self) -> bool {
+        self.actor == Actor::system(PRESENCE).to_string()
+    }
 }

@@ -27,7 +27,7 @@ mod devices;
 mod download;
 mod environment;
 mod esipa;
-mod idle;
+mod looks;
 mod notifications;
 mod operations;
 mod outcome;
@@ -40,7 +40,7 @@ mod verification;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use pki::{ChainPolicy, TrustAnchors};
-use rsp::ids::Eid;
+use rsp::ids::{Eid, TransactionId};
 use serde::Serialize;
 use store::{OpenError, ReadTx, SqlError, Store, StoreFault, StoreOptions, Tx, WriteError};
 
@@ -110,7 +110,7 @@ pub struct Eim {
     parts: Parts,
     /// Exchanged while running, when a CI or a CRL is new.
     trust: RwLock<Arc<TrustAnchors>>,
-    idle: idle::IdleDevices,
+    looks: Arc<looks::Looks>,
     presence: presence::Presence,
     keys: verification::EuiccKeys,
     downloads: download::Sessions,
@@ -157,7 +157,7 @@ impl Eim {
             store,
             parts,
             trust,
-            idle: idle::IdleDevices::default(),
+            looks: Arc::default(),
             presence: presence::Presence::default(),
             keys: verification::EuiccKeys::default(),
             downloads: download::Sessions::default(),
@@ -207,6 +207,16 @@ impl Eim {
             .next(self.parts.clock.as_ref(), self.parts.entropy.as_ref())
     }
 
+    /// An identifier for an operation's package. Those that are in use together stand together in the index, since they sort
+    /// by time; 62 bits of each cannot be guessed.
+    fn new_transaction_id(&self) -> TransactionId {
+        #[expect(
+            clippy::expect_used,
+            reason = "16 octets are within the 1 to 16 that are legal"
+        )]
+        TransactionId::new(self.new_id().as_bytes()).expect("16 octets")
+    }
+
     fn read<T, E: From<SqlError>>(
         &self,
         query: impl FnOnce(&ReadTx<'_>) -> Result<T, E>,
@@ -214,20 +224,19 @@ impl Eim {
         self.store.read(query)
     }
 
-    /// Runs a verb about one device. Whatever comes of it, the device is no longer taken for idle.
+    /// Runs a verb about one device. Whatever comes of it, and whether or not somebody waits for it, what was remembered
+    /// about the device is forgotten.
     async fn change<T, E, F>(&self, eid: Eid, verb: F) -> Result<T, E>
     where
         F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreFault> + Send + 'static,
     {
-        let outcome = self
-            .store
-            .write_async(verb)
+        let looks = Arc::clone(&self.looks);
+        self.store
+            .write_async_then(verb, move || looks.forget(eid))
             .await
-            .map_err(WriteError::into_verb);
-        self.idle.forget(eid);
-        outcome
+            .map_err(WriteError::into_verb)
     }
 
     /// An event about a device, to be appended in the transaction that makes it true.
@@ -240,7 +249,7 @@ impl Eim {
     ) -> EventDraft {
         EventDraft {
             id: self.new_id(),
-            eid: Some(eid),
+            eid,
             at: self.now_ms(),
             actor: actor.to_string(),
             kind,
@@ -252,7 +261,7 @@ impl Eim {
 /// An event that is not recorded yet.
 struct EventDraft {
     id: uuid::Uuid,
-    eid: Option<Eid>,
+    eid: Eid,
     at: i64,
     actor: String,
     kind: &'static str,

@@ -24,6 +24,22 @@ pub(crate) fn of_results(
     let rows: Vec<CommandResult> = results.iter().map(describe).collect();
     let failed = rows.iter().filter(|row| !row.ok).count();
     let missing = commands.len().saturating_sub(rows.len());
+    let ended_early = results.iter().find_map(|result| match result {
+        EuiccResultData::ProcessingTerminated(code) => Some(*code),
+        _ => None,
+    });
+    if let Some(code) = ended_early {
+        let executed = rows.len().saturating_sub(1);
+        let summary = format!(
+            "ended early, {code}: {executed} of {} commands were executed",
+            commands.len()
+        );
+        let outcome = Outcome {
+            summary,
+            results: rows,
+        };
+        return (OperationState::Failed, outcome);
+    }
     let summary = match (failed, missing) {
         (0, 0) => "executed".to_owned(),
         (0, missing) => format!("{missing} of {} commands were not executed", commands.len()),

@@ -48,11 +48,12 @@ impl Eim {
     pub(crate) fn verify_result(
         &self,
         device: &Device,
+        token: Option<i64>,
         result: &EuiccPackageResultSigned,
     ) -> Result<(), Disbelief> {
         let signed = [
             result.euicc_package_result_data_signed.bytes(),
-            &association_token_object(device.association_token),
+            &association_token_object(token),
         ];
         let signature = Signature::from_wire(&result.euicc_sign_epr)?;
         Ok(self.euicc_key(device)?.verify_parts(&signed, &signature)?)
@@ -62,11 +63,12 @@ impl Eim {
     pub(crate) fn verify_error(
         &self,
         device: &Device,
+        token: Option<i64>,
         error: &EuiccPackageErrorSigned,
     ) -> Result<(), Disbelief> {
         let signed = [
             error.euicc_package_error_data_signed.bytes(),
-            &association_token_object(device.association_token),
+            &association_token_object(token),
         ];
         let signature = Signature::from_wire(&error.euicc_sign_epe)?;
         Ok(self.euicc_key(device)?.verify_parts(&signed, &signature)?)

@@ -11,12 +11,15 @@ mod device_data;
 mod installations;
 mod packages;
 
+use std::sync::Arc;
+
 use rsp::ids::{Eid, EidOctets, TransactionId};
 use rsp::sgp32::{EimPackageResult, ProvideEimPackageResultError};
 use serde_json::json;
 use store::{ReadTx, SqlError};
 
 use crate::actor::Actor;
+use crate::looks::Flight;
 use crate::notifications::NotificationRefusal;
 use crate::tables::{devices, operations};
 use crate::verification::Disbelief;
@@ -134,13 +137,19 @@ impl Eim {
         self.check_sender(claimed, operation)
     }
 
-    /// As [`Eim::find`], with the device, on one snapshot.
+    /// As [`Eim::find`], with the device, on one snapshot. Usually it is the package that was handed out last.
     pub(super) fn find_with_device(
         &self,
         claimed: Option<Eid>,
         id: Option<&TransactionId>,
         connection: ConnectionId,
-    ) -> Result<(Operation, Option<Device>), Refusal> {
+    ) -> Result<Arc<Flight>, Refusal> {
+        if let (Some(eid), Some(id)) = (claimed, id)
+            && let Some(flight) = self.looks.flight(eid)
+            && flight.operation.eim_transaction_id.as_ref() == Some(id)
+        {
+            return Ok(flight);
+        }
         let (operation, device) = self.read(|tx| -> Result<_, SqlError> {
             let operation = self.answered_operation(tx, claimed, id, connection)?;
             let device = match &operation {
@@ -149,7 +158,10 @@ impl Eim {
             };
             Ok((operation, device))
         })?;
-        Ok((self.check_sender(claimed, operation)?, device))
+        let operation = self.check_sender(claimed, operation)?;
+        let device = device.filter(|device| device.state != DeviceState::Retired);
+        let device = device.ok_or(Refusal::UnknownDevice)?;
+        Ok(Arc::new(Flight { device, operation }))
     }
 
     fn answered_operation(

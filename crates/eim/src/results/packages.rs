@@ -1,5 +1,7 @@
 //! What an eUICC answers to an eUICC Package.
 
+use std::sync::Arc;
+
 use rsp::der::Element;
 use rsp::ids::{Eid, TransactionId};
 use rsp::sgp32::{
@@ -13,15 +15,15 @@ use uuid::Uuid;
 use super::{Acknowledged, Refusal};
 use crate::actor::Actor;
 use crate::command::Command;
+use crate::looks::Flight;
 use crate::tables::{devices, operations};
-use crate::{ConnectionId, Device, DeviceState, Eim, Operation, OperationState, Outcome, outcome};
+use crate::{ConnectionId, Eim, Operation, OperationState, Outcome, outcome};
 
 /// Unsigned refusals after which an eUICC Package is given up, if the connection is proven.
 const UNUSABLE_MAX: i64 = 3;
 
-/// Tokens tried for one operation of a device whose token is not proved. Each try uses a counter
-/// value, and anybody who knows the EID can cause one: register devices with their token.
-const TOKENS_TRIED_MAX: i64 = 5;
+const OTHER_TOKEN: &str =
+    "the eUICC is said to keep another association token; signed again with that";
 
 /// Particulars of a result that is accepted.
 #[derive(Serialize)]
@@ -63,16 +65,15 @@ impl Eim {
         id: Option<&TransactionId>,
         (eim_id, counter): (&EimId, i64),
         connection: ConnectionId,
-    ) -> Result<(Operation, Device), Refusal> {
-        let (operation, device) = self.find_with_device(claimed, id, connection)?;
+    ) -> Result<Arc<Flight>, Refusal> {
+        let found = self.find_with_device(claimed, id, connection)?;
         if *eim_id != self.config.eim_id {
             return Err(Refusal::OtherEim);
         }
-        if operation.counter != Some(counter) {
+        if found.operation.counter != Some(counter) {
             return Err(Refusal::Counter);
         }
-        let device = device.filter(|device| device.state != DeviceState::Retired);
-        Ok((operation, device.ok_or(Refusal::UnknownDevice)?))
+        Ok(found)
     }
 
     async fn take_signed_result(
@@ -83,13 +84,14 @@ impl Eim {
         connection: ConnectionId,
     ) -> Result<Acknowledged, Refusal> {
         let data = &signed.euicc_package_result_data_signed;
-        let (operation, device) = self.addressee(
+        let found = self.addressee(
             claimed,
             data.eim_transaction_id.as_ref(),
             (&data.eim_id, data.counter_value),
             connection,
         )?;
-        self.verify_result(&device, signed)?;
+        let Flight { device, operation } = &*found;
+        self.verify_result(device, operation.association_token, signed)?;
         let received = whole.to_der();
         if operation.result.as_ref() == Some(&received) {
             return Ok(vec![data.seq_number]);
@@ -110,7 +112,7 @@ impl Eim {
             _ => return Err(Refusal::Ended),
         };
         self.record_result(
-            &operation,
+            operation,
             state,
             outcome,
             results,
@@ -134,7 +136,7 @@ impl Eim {
         received: Vec<u8>,
     ) -> Result<(), Refusal> {
         let (eid, id, at) = (operation.eid, operation.id, self.now_ms());
-        let expected = operation.state;
+        let (expected, token) = (operation.state, operation.association_token);
         let commands = operation.commands.clone();
         let recorded = self.event(
             eid,
@@ -155,7 +157,7 @@ impl Eim {
             if !operations::finish_from(tx, id, expected, state, &outcome, Some(&received), at)? {
                 return Err(Refusal::Ended);
             }
-            if !devices::accept_seq_number(tx, eid, seq_number, at)? {
+            if !devices::accept_seq_number(tx, eid, seq_number, token, at)? {
                 return Err(Refusal::Replayed);
             }
             if state != OperationState::RolledBack {
@@ -178,13 +180,14 @@ impl Eim {
         connection: ConnectionId,
     ) -> Result<Acknowledged, Refusal> {
         let data = &signed.euicc_package_error_data_signed;
-        let (operation, device) = self.addressee(
+        let found = self.addressee(
             claimed,
             data.eim_transaction_id.as_ref(),
             (&data.eim_id, data.counter_value),
             connection,
         )?;
-        self.verify_error(&device, signed)?;
+        let Flight { device, operation } = &*found;
+        self.verify_error(device, operation.association_token, signed)?;
         if operation.state != OperationState::InFlight {
             // Not kept by the eUICC and not acknowledged: hearing it twice changes nothing.
             return Ok(Vec::new());
@@ -196,10 +199,11 @@ impl Eim {
         if code == EuiccPackageErrorCode::ReplayError {
             // The counter was used, so the package may well have been executed and its result been
             // lost on the way. The next poll asks for the results that the eUICC keeps.
-            self.expect_lost_result(&operation);
+            self.expect_lost_result(operation);
             return Ok(Vec::new());
         }
         let (eid, id, at) = (operation.eid, operation.id, self.now_ms());
+        let token = operation.association_token;
         let received = whole.to_der();
         let outcome = Outcome {
             summary: format!("refused by the eUICC: {code}"),
@@ -212,7 +216,7 @@ impl Eim {
             json!({ "operation": id, "code": code.to_string() }),
         );
         self.change(eid, move |tx| -> Result<(), Refusal> {
-            devices::mark_associated(tx, eid, at)?;
+            devices::mark_associated(tx, eid, token, at)?;
             operations::finish(
                 tx,
                 id,
@@ -242,16 +246,22 @@ impl Eim {
         }
         let (eid, id, at) = (operation.eid, operation.id, self.now_ms());
         let device = self.managed(eid)?;
+        // Only the harmless proof is signed again: what an operator asked for is executed once.
         let token = error
             .association_token
-            .filter(|token| device.association_token != Some(*token))
-            .filter(|_| operation.refusals < TOKENS_TRIED_MAX);
+            .filter(|token| operation.association_token != Some(*token))
+            .filter(|_| operation.is_proof() && !device.token_is_proven());
         self.change(eid, move |tx| -> Result<(), Refusal> {
             operations::count_refusal(tx, id)?;
             if let Some(token) = token
                 && devices::learn_token(tx, eid, token, at)?
             {
-                operations::requeue(tx, id)?;
+                // If it was executed after all, its late result still counts, and proves its token.
+                let outcome = Outcome {
+                    summary: OTHER_TOKEN.to_owned(),
+                    results: Vec::new(),
+                };
+                operations::finish(tx, id, OperationState::Expired, &outcome, None, at)?;
             }
             Ok(())
         })

@@ -7,6 +7,10 @@ CREATE TABLE device (
     -- NULL: none known. token_origin says who told: 'registration' or 'device'.
     association_token  BIGINT,
     token_origin       TEXT NOT NULL,
+    -- When the token was last learnt from the device; bounds how often it can be.
+    token_learnt_at    BIGINT,
+    -- When the eUICC was last asked to prove its presence; bounds how often it can be.
+    proof_asked_at     BIGINT,
     -- Highest seqNumber accepted in a signed result of this eUICC.
     last_seq_number    BIGINT NOT NULL,
     euicc_certificate  BLOB,
@@ -35,6 +39,8 @@ CREATE TABLE operation (
     state               TEXT NOT NULL,
     eim_transaction_id  TEXT UNIQUE,
     counter             BIGINT,
+    -- The token under the signature of the package, and so under that of its result.
+    association_token   BIGINT,
     request             BLOB,
     result              BLOB,
     outcome             TEXT,
@@ -93,12 +99,13 @@ CREATE TABLE notification (
 );
 CREATE INDEX notification_outbox ON notification (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
+-- Rows stand in the order of their key: they are only ever read by device, and written by each package and result.
 CREATE TABLE event (
-    id      TEXT PRIMARY KEY,
-    eid     TEXT,
+    eid     TEXT NOT NULL,
+    id      TEXT NOT NULL,
     at      BIGINT NOT NULL,
     actor   TEXT NOT NULL,
     kind    TEXT NOT NULL,
-    detail  TEXT NOT NULL
-);
-CREATE INDEX event_device ON event (eid, id);
+    detail  TEXT NOT NULL,
+    PRIMARY KEY (eid, id)
+) WITHOUT ROWID;

@@ -37,6 +37,9 @@ pub struct Device {
     /// Whether the token was given at registration (and is not to be learnt from the device).
     #[serde(skip)]
     pub token_is_registered: bool,
+    /// When the eUICC was last asked to prove its presence; milliseconds since 1970.
+    #[serde(skip)]
+    pub proof_asked_at: Option<i64>,
     /// Highest sequence number accepted in a signed result; -1 before the first.
     pub last_seq_number: i64,
     /// CERT.EUICC, X.509 DER.
@@ -61,6 +64,12 @@ pub struct Device {
 }
 
 impl Device {
+    /// Whether the token is known to be the one that the eUICC keeps: given at registration, or
+    /// proved by a signature.
+    pub(crate) fn token_is_proven(&self) -> bool {
+        self.token_is_registered || self.state != DeviceState::Registered
+    }
+
     /// CERT.EUICC and CERT.EUM, when both are known.
     pub(crate) fn certificates(&self) -> Option<(Certificate, Certificate)> {
         let read = |der: &Option<Vec<u8>>| Certificate::from_der_bytes(der.clone()?).ok();
@@ -73,7 +82,7 @@ macro_rules! select {
         concat!(
             "SELECT eid, label, state, counter, association_token, token_origin, last_seq_number, \
              euicc_certificate, eum_certificate, euicc_info1, euicc_info2, ipa_capabilities, default_smdp, \
-             registered_at FROM device ",
+             registered_at, proof_asked_at FROM device ",
             $rest
         )
     };
@@ -95,6 +104,7 @@ fn device(row: &Row<'_>) -> RowResult<Device> {
         ipa_capabilities: row.get(11)?,
         default_smdp: row.get(12)?,
         registered_at: row.get(13)?,
+        proof_asked_at: row.get(14)?,
     })
 }
 
@@ -173,27 +183,35 @@ pub(crate) fn advance_counter(
     Ok(rows == 1)
 }
 
-/// Records that a signed result was accepted; false when `seq_number` is not above the last one.
+/// Records that a signed result was accepted, and with it that `token` is the right one; false when
+/// `seq_number` is not above the last one.
 pub(crate) fn accept_seq_number(
     tx: &Tx<'_>,
     eid: Eid,
     seq_number: i64,
+    token: Option<i64>,
     at: i64,
 ) -> Result<bool, SqlError> {
     let rows = tx.execute(
-        "UPDATE device SET last_seq_number = $2, updated_at = $3, \
+        "UPDATE device SET last_seq_number = $2, association_token = $3, updated_at = $4, \
          state = CASE state WHEN 'registered' THEN 'associated' ELSE state END \
          WHERE eid = $1 AND last_seq_number < $2",
-        params![eid.to_string(), seq_number, at],
+        params![eid.to_string(), seq_number, token, at],
     )?;
     Ok(rows == 1)
 }
 
 /// A signed error proves the association as a signed result does, but has no sequence number.
-pub(crate) fn mark_associated(tx: &Tx<'_>, eid: Eid, at: i64) -> Result<(), SqlError> {
+pub(crate) fn mark_associated(
+    tx: &Tx<'_>,
+    eid: Eid,
+    token: Option<i64>,
+    at: i64,
+) -> Result<(), SqlError> {
     tx.execute(
-        "UPDATE device SET state = 'associated', updated_at = $2 WHERE eid = $1 AND state = 'registered'",
-        params![eid.to_string(), at],
+        "UPDATE device SET state = 'associated', association_token = $2, updated_at = $3 \
+         WHERE eid = $1 AND state = 'registered'",
+        params![eid.to_string(), token, at],
     )?;
     Ok(())
 }
@@ -211,14 +229,28 @@ pub(crate) fn set_state(
     Ok(())
 }
 
-/// Learns the token from the device; only while none was registered and none proved right yet.
+/// Learns the token from the device; only while none was registered and none proved right yet, and
+/// at most every [`TOKEN_LEARNING_INTERVAL_MS`]: each token tried costs a counter value, and
+/// anybody who knows the EID can name one.
 pub(crate) fn learn_token(tx: &Tx<'_>, eid: Eid, token: i64, at: i64) -> Result<bool, SqlError> {
     let rows = tx.execute(
-        "UPDATE device SET association_token = $2, updated_at = $3 \
-         WHERE eid = $1 AND state = 'registered' AND token_origin = 'device'",
-        params![eid.to_string(), token, at],
+        "UPDATE device SET association_token = $2, token_learnt_at = $3, proof_asked_at = NULL, updated_at = $3 \
+         WHERE eid = $1 AND state = 'registered' AND token_origin = 'device' \
+         AND (token_learnt_at IS NULL OR token_learnt_at <= $4)",
+        params![eid.to_string(), token, at, at - TOKEN_LEARNING_INTERVAL_MS],
     )?;
     Ok(rows == 1)
+}
+
+const TOKEN_LEARNING_INTERVAL_MS: i64 = 30_000;
+
+/// Records that the eUICC was asked to prove its presence.
+pub(crate) fn proof_asked(tx: &Tx<'_>, eid: Eid, at: i64) -> Result<(), SqlError> {
+    tx.execute(
+        "UPDATE device SET proof_asked_at = $2 WHERE eid = $1",
+        params![eid.to_string(), at],
+    )?;
+    Ok(())
 }
 
 pub(crate) fn set_certificates(

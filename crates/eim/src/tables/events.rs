@@ -25,7 +25,7 @@ pub struct Event {
 pub(crate) fn append(
     tx: &Tx<'_>,
     id: Uuid,
-    eid: Option<Eid>,
+    eid: Eid,
     at: i64,
     actor: &str,
     kind: &str,
@@ -33,14 +33,7 @@ pub(crate) fn append(
 ) -> Result<(), SqlError> {
     tx.execute(
         "INSERT INTO event (id, eid, at, actor, kind, detail) VALUES ($1, $2, $3, $4, $5, $6)",
-        params![
-            id.to_string(),
-            eid.map(|eid| eid.to_string()),
-            at,
-            actor,
-            kind,
-            detail
-        ],
+        params![id.to_string(), eid.to_string(), at, actor, kind, detail],
     )?;
     Ok(())
 }

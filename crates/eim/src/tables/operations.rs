@@ -47,6 +47,9 @@ pub struct Operation {
     pub eim_transaction_id: Option<TransactionId>,
     /// Counter of the package, for eUICC Packages in flight or later.
     pub counter: Option<i64>,
+    /// The association token under its signature, and so under that of its result.
+    #[serde(skip)]
+    pub association_token: Option<i64>,
     /// The package as sent.
     #[serde(skip)]
     pub request: Option<Vec<u8>>,
@@ -104,7 +107,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, eid, actor, commands, state, eim_transaction_id, counter, request, result, outcome, \
-             refusals, proofs, created_at, expires_at, delivered_at, finished_at FROM operation ",
+             refusals, proofs, created_at, expires_at, delivered_at, finished_at, association_token FROM operation ",
             $rest
         )
     };
@@ -135,6 +138,7 @@ fn operation(row: &Row<'_>) -> RowResult<Operation> {
         expires_at: row.get(13)?,
         delivered_at: row.get(14)?,
         finished_at: row.get(15)?,
+        association_token: row.get(16)?,
     })
 }
 
@@ -236,6 +240,7 @@ pub(crate) fn is_open(tx: &ReadTx<'_>, eid: Eid, commands: &str) -> Result<bool,
 pub(crate) struct Departure<'a> {
     pub(crate) eim_transaction_id: &'a TransactionId,
     pub(crate) counter: Option<i64>,
+    pub(crate) association_token: Option<i64>,
     pub(crate) request: &'a [u8],
     pub(crate) at: i64,
 }
@@ -244,26 +249,17 @@ pub(crate) struct Departure<'a> {
 pub(crate) fn depart(tx: &Tx<'_>, id: Uuid, departure: &Departure<'_>) -> Result<bool, SqlError> {
     let rows = tx.execute(
         "UPDATE operation SET state = 'in-flight', eim_transaction_id = $2, counter = $3, request = $4, \
-         delivered_at = $5 WHERE id = $1 AND state = 'queued'",
+         delivered_at = $5, association_token = $6 WHERE id = $1 AND state = 'queued'",
         params![
             id.to_string(),
             departure.eim_transaction_id.to_string(),
             departure.counter,
             departure.request,
-            departure.at
+            departure.at,
+            departure.association_token
         ],
     )?;
     Ok(rows == 1)
-}
-
-/// Takes a package back whose signature could not have verified; its counter is burnt.
-pub(crate) fn requeue(tx: &Tx<'_>, id: Uuid) -> Result<(), SqlError> {
-    tx.execute(
-        "UPDATE operation SET state = 'queued', eim_transaction_id = NULL, counter = NULL, request = NULL \
-         WHERE id = $1 AND state = 'in-flight'",
-        params![id.to_string()],
-    )?;
-    Ok(())
 }
 
 /// Lets a proof of presence go first. What was handed over already keeps its transaction id, so

@@ -72,21 +72,24 @@ async fn a_token_is_learnt_from_the_device_until_a_signature_has_proved_one() {
     world.propose(euicc.eid, vec![Command::ListEims]).await;
 
     // Signed without the token, the package does not verify; the eUICC says which token it keeps.
+    // What is tried is a harmless list; the operator's package waits for a token that is proved.
     euicc.token = Some(7);
-    let package = world.package(euicc.eid, &peer).await;
-    let says_seven = unsigned_error(&package, Some(7));
+    let proof = world.package(euicc.eid, &peer).await;
+    assert!(is_list_of_profiles(&proof));
+    let says_seven = unsigned_error(&proof, Some(7));
     world.provide(euicc.eid, says_seven, &peer).await;
     assert_eq!(
         world.eim.device(euicc.eid).unwrap().association_token,
         Some(7)
     );
-    let resigned = world.package(euicc.eid, &peer).await;
+    let proof = world.package(euicc.eid, &peer).await;
+    assert!(is_list_of_profiles(&proof));
     assert_eq!(
-        resigned.euicc_package_signed.counter_value, 2,
+        proof.euicc_package_signed.counter_value, 2,
         "no counter is used twice"
     );
 
-    let result = euicc.execute(&resigned, no_eims());
+    let result = euicc.execute(&proof, no_profiles());
     assert_eq!(
         acknowledged(&world.provide(euicc.eid, result, &peer).await),
         [1]
@@ -94,6 +97,13 @@ async fn a_token_is_learnt_from_the_device_until_a_signature_has_proved_one() {
     assert_eq!(
         world.eim.device(euicc.eid).unwrap().state,
         DeviceState::Associated
+    );
+    let package = world.package(euicc.eid, &peer).await;
+    assert!(!is_list_of_profiles(&package));
+    let result = euicc.execute(&package, no_eims());
+    assert_eq!(
+        acknowledged(&world.provide(euicc.eid, result, &peer).await),
+        [2]
     );
 
     // From now on nobody can talk the eIM into another token.
@@ -130,6 +140,67 @@ async fn whoever_knows_the_eid_of_a_new_device_can_burn_only_a_few_counters() {
             .await;
     }
     assert!(world.eim.device(euicc.eid).unwrap().counter < 10);
+}
+
+#[tokio::test]
+async fn a_stranger_who_names_a_false_token_causes_nothing_to_be_executed_twice() {
+    let world = World::new();
+    let (peer, stranger) = (world.connect(), world.connect());
+    let mut euicc = world.euicc(EID.parse().unwrap());
+    world
+        .eim
+        .register_device(&world.operator, NewDevice::new(euicc.eid))
+        .await
+        .unwrap();
+    let request = expect_data_request(world.poll(euicc.eid, &peer).await);
+    world
+        .provide(euicc.eid, euicc.introduce(&request), &peer)
+        .await;
+    world.clock.advance_ms(60_000);
+    let operation = world.propose(euicc.eid, vec![Command::ListEims]).await;
+
+    // The device executes the proof, and the stranger claims that its eUICC refused it.
+    let proof = world.package(euicc.eid, &peer).await;
+    let result = euicc.execute(&proof, no_profiles());
+    world.package(euicc.eid, &stranger).await;
+    world
+        .provide(euicc.eid, unsigned_error(&proof, Some(666)), &stranger)
+        .await;
+    assert_eq!(
+        world.eim.device(euicc.eid).unwrap().association_token,
+        Some(666)
+    );
+
+    // Its late result still counts, and proves the token under it.
+    assert_eq!(
+        acknowledged(&world.provide(euicc.eid, result, &peer).await),
+        [1]
+    );
+    assert_eq!(
+        world.eim.device(euicc.eid).unwrap().association_token,
+        Some(1)
+    );
+    let package = world.package(euicc.eid, &peer).await;
+    assert!(!is_list_of_profiles(&package));
+    for _ in 0..3 {
+        world
+            .provide(euicc.eid, unsigned_error(&package, Some(667)), &stranger)
+            .await;
+    }
+    assert_eq!(
+        world.package(euicc.eid, &peer).await,
+        package,
+        "signed once, whatever is claimed"
+    );
+    let result = euicc.execute(&package, no_eims());
+    assert_eq!(
+        acknowledged(&world.provide(euicc.eid, result, &peer).await),
+        [2]
+    );
+    assert_eq!(
+        world.eim.operation(operation.id).unwrap().state,
+        eim::OperationState::Done
+    );
 }
 
 #[tokio::test]
@@ -187,6 +258,19 @@ async fn a_device_is_registered_once() {
         .await
         .unwrap_err();
     assert!(matches!(refused, DeviceError::Exists(_)), "{refused}");
+}
+
+fn no_profiles() -> Vec<EuiccResultData> {
+    let none = rsp::sgp22::ProfileInfoListResponse::ProfileInfoListOk(Vec::new());
+    vec![EuiccResultData::ListProfileInfoResult(none)]
+}
+
+fn is_list_of_profiles(package: &rsp::sgp32::EuiccPackageRequest) -> bool {
+    use rsp::sgp32::{EuiccPackage, Psmo};
+    matches!(
+        &package.euicc_package_signed.euicc_package,
+        EuiccPackage::PsmoList(psmos) if matches!(psmos.as_slice(), [Psmo::ListProfileInfo(_)])
+    )
 }
 
 fn unsigned_error(

@@ -8,7 +8,7 @@ use rsp::sgp32::{
     ProfileDownloadTriggerResult, ProfileDownloadTriggerResultData,
 };
 
-use crate::world::{EID, PaperEuicc, World, acknowledged, is_refused};
+use crate::world::{EID, PaperEuicc, World, acknowledged, is_nothing, is_refused};
 use eim::Peer;
 
 const ICCID: &str = "89000123456789012341";
@@ -133,9 +133,16 @@ async fn a_device_that_never_proves_itself_ends_in_an_error_that_says_what_to_do
         let result = euicc.execute(&proof, list);
         world.provide(euicc.eid, result, &world.connect()).await;
     }
+    assert!(
+        is_nothing(&world.poll(euicc.eid, &world.connect()).await),
+        "no proofs for ever"
+    );
+    world.clock.advance_ms(60_000);
+    world.package(euicc.eid, &world.connect()).await;
+    world.clock.advance_ms(31 * 86_400_000);
     world.poll(euicc.eid, &world.connect()).await;
     let ended = world.eim.operation(operation.id).unwrap();
-    assert_eq!(ended.state, OperationState::Failed);
+    assert_eq!(ended.state, OperationState::Expired);
     assert!(
         ended
             .outcome

@@ -111,7 +111,7 @@ fn chains_that_are_wrong_say_why() {
         ),
         (
             &["pki/smdp-auth.der", "--trust", "other/ci.der"],
-            "under a CI that is not trusted",
+            "under a CI or sub-CA that is not trusted",
         ),
         (
             &[

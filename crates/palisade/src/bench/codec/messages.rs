@@ -14,9 +14,11 @@ pub(super) struct Case {
     pub(super) form: Form,
     pub(super) octets: Vec<u8>,
     /// Whether the octets are this message.
-    pub(super) decode: Box<dyn Fn(&[u8]) -> bool>,
+    pub(super) decode: Reader,
     pub(super) encode: Box<dyn Fn() -> Vec<u8>>,
 }
+
+type Reader = Box<dyn Fn(&[u8]) -> bool>;
 
 /// How a message is written.
 #[derive(Debug, Clone, Copy, Serialize)]
