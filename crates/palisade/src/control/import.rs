@@ -1,5 +1,6 @@
 //! Devices from a CSV file: `eid,label,association_token,counter`, of which only the first is needed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use eim::actor::Actor;
@@ -45,6 +46,7 @@ pub(crate) async fn import(eim: &Arc<Eim>, actor: &Actor, text: &str) -> Result<
     let mut columns = Columns::default();
     let mut report = Report::default();
     let mut under_way = JoinSet::new();
+    let mut lines_of = HashMap::new();
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
         if line.trim().is_empty() || line.starts_with('#') {
@@ -72,6 +74,13 @@ pub(crate) async fn import(eim: &Arc<Eim>, actor: &Actor, text: &str) -> Result<
                 continue;
             }
         };
+        // Registrations under way overtake each other, so it is decided here that the first line counts.
+        let first = *lines_of.entry(device.eid).or_insert(number);
+        if first != number {
+            let reason = format!("line {first} has this EID already");
+            report.refuse(number, &device.eid.to_string(), reason);
+            continue;
+        }
         if under_way.len() >= AT_A_TIME {
             report.take(under_way.join_next().await);
         }

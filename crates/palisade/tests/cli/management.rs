@@ -174,6 +174,11 @@ fn a_file_of_devices_is_imported_line_by_line() {
         "{}",
         ran.out
     );
+    assert!(
+        ran.out.contains("line 2 has this EID already"),
+        "{}",
+        ran.out
+    );
     let ran = folder.run(&[
         "device",
         "import",
