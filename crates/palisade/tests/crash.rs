@@ -101,8 +101,9 @@ fn each_operation_executes_exactly_once_wherever_the_process_is_killed() {
     );
     // Nobody gets away with failing everything.
     assert!(sum.done * 10 >= sum.operations * 7, "{sum:?}");
+    // Which of the two a run has is left to chance; that it had neither would be a test of nothing.
     assert!(
-        sum.interrupted > 0 && sum.rolled_back > 0,
+        sum.interrupted + sum.rolled_back > 0,
         "too little went wrong: {sum:?}"
     );
     assert!(
