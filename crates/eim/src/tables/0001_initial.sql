@@ -29,7 +29,7 @@ CREATE TABLE device_contact (
     last_poll_at  BIGINT NOT NULL,
     polls         BIGINT NOT NULL,
     peer          TEXT NOT NULL
-);
+) WITHOUT ROWID;
 
 CREATE TABLE operation (
     id                  TEXT PRIMARY KEY,

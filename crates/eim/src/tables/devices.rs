@@ -327,12 +327,20 @@ pub(crate) fn contact(tx: &ReadTx<'_>, eid: Eid) -> Result<Option<Contact>, SqlE
 
 /// Adds `polls` to what is recorded. Devices that are not registered are left out.
 pub(crate) fn add_contact(tx: &Tx<'_>, eid: Eid, contact: &Contact) -> Result<(), SqlError> {
-    tx.execute(
-        "INSERT INTO device_contact (eid, last_poll_at, polls, peer) \
-         SELECT eid, $2, $3, $4 FROM device WHERE eid = $1 \
-         ON CONFLICT (eid) DO UPDATE SET last_poll_at = $2, polls = device_contact.polls + $3, peer = $4",
-        params![eid.to_string(), contact.last_poll_at, contact.polls, contact.peer],
+    let eid = eid.to_string();
+    let row = params![eid, contact.last_poll_at, contact.polls, contact.peer];
+    // Nearly every device that polls has polled before.
+    let known = tx.execute(
+        "UPDATE device_contact SET last_poll_at = $2, polls = polls + $3, peer = $4 WHERE eid = $1",
+        row,
     )?;
+    if known == 0 {
+        tx.execute(
+            "INSERT INTO device_contact (eid, last_poll_at, polls, peer) \
+             SELECT eid, $2, $3, $4 FROM device WHERE eid = $1",
+            row,
+        )?;
+    }
     Ok(())
 }
 
