@@ -321,3 +321,39 @@ async fn a_package_can_be_injected_and_its_result_is_acknowledged_the_same_way()
         OperationState::Done
     );
 }
+
+#[tokio::test]
+async fn an_operation_whose_proposer_went_away_is_delivered_to_a_device_taken_for_idle() {
+    use std::future::Future;
+    use std::task::{Context, Waker};
+    let world = World::new();
+    let peer = world.connect();
+    let euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    assert!(is_nothing(&world.poll(euicc.eid, &peer).await));
+    let proposal = Proposal {
+        eid: euicc.eid,
+        commands: enable(),
+        lifetime_ms: None,
+    };
+    {
+        let mut proposing = Box::pin(world.eim.propose(&world.operator, proposal));
+        // Handed to the writer; then nobody waits for it any more.
+        let _ = proposing
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+    }
+    // The next verb is answered after the one before it.
+    world.eim.flush_contacts().await.unwrap();
+    let begun = std::time::Instant::now();
+    while world.eim.operations(euicc.eid, None, 1).unwrap().is_empty() {
+        assert!(begun.elapsed().as_secs() < 30, "the operation was lost");
+        tokio::task::yield_now().await;
+    }
+    while is_nothing(&world.poll(euicc.eid, &peer).await) {
+        assert!(
+            begun.elapsed().as_secs() < 30,
+            "the device is taken for idle for ever"
+        );
+        tokio::task::yield_now().await;
+    }
+}
