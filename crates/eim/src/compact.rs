@@ -61,6 +61,7 @@ pub(crate) fn authentication(
         euicc_signature1: compact.euicc_signature1.clone(),
         euicc_certificate: compact.euicc_certificate.clone().or(known_euicc)?,
         eum_certificate: compact.eum_certificate.clone().or(known_eum)?,
+        other_certs_in_chain: None,
         extensions: Default::default(),
     })
 }
@@ -157,6 +158,7 @@ pub(crate) fn notification(
         euicc_notification_signature: compact.euicc_notification_signature.clone(),
         euicc_certificate,
         eum_certificate,
+        other_certs_in_chain: None,
         extensions: Default::default(),
     }
 }

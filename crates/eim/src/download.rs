@@ -283,6 +283,7 @@ impl Eim {
             server_certificate: ok.server_certificate,
             matching_id: order.matching_id,
             ctx_params1: None,
+            other_certs_in_chain: None,
             extensions: Default::default(),
         })
     }

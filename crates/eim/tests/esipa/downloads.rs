@@ -236,6 +236,7 @@ mod indirect {
                         server_signature1: signature(),
                         euicc_ci_pk_id_to_be_used: KeyIdentifier(Octets(vec![1; 20])),
                         server_certificate: certificate.clone(),
+                        other_certs_in_chain: None,
                         extensions: Default::default(),
                     }))
                 }

@@ -391,6 +391,7 @@ impl PaperEuicc {
             euicc_notification_signature: signature,
             euicc_certificate: self.certificate(),
             eum_certificate: self.eum_certificate(),
+            other_certs_in_chain: None,
             extensions: Default::default(),
         }
     }

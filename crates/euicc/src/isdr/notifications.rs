@@ -117,6 +117,7 @@ fn with_certificates(platform: &Platform, kept: &KeptNotification) -> Option<Pen
             euicc_notification_signature: kept.signature.clone(),
             euicc_certificate: identity.euicc_certificate.clone(),
             eum_certificate: identity.eum_certificate.clone(),
+            other_certs_in_chain: None,
             extensions: Default::default(),
         },
     ))

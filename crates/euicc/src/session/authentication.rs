@@ -113,6 +113,7 @@ impl ChallengeIssued {
             euicc_certificate: transaction.identity.euicc_certificate.clone(),
             eum_certificate: transaction.identity.eum_certificate.clone(),
             euicc_signed1,
+            other_certs_in_chain: None,
             extensions: Default::default(),
         };
         let euicc_signature1 = euicc_signature1.to_der();

@@ -107,6 +107,7 @@ impl Transaction {
             euicc_notification_signature,
             euicc_certificate: self.identity.euicc_certificate.clone(),
             eum_certificate: self.identity.eum_certificate.clone(),
+            other_certs_in_chain: None,
             extensions: Default::default(),
         })
     }

@@ -375,7 +375,8 @@ impl Response {
                 .der("serverSigned1", &ok.server_signed1)
                 .der("serverSignature1", &ok.server_signature1)
                 .der("euiccCiPKIdToBeUsed", &ok.euicc_ci_pk_id_to_be_used)
-                .der("serverCertificate", &ok.server_certificate),
+                .der("serverCertificate", &ok.server_certificate)
+                .der_list_optional("otherCertsInChain", ok.other_certs_in_chain.as_deref()),
             Self::AuthenticateClient(Ok(ok)) => success()
                 .text("transactionId", &ok.transaction_id)
                 .der("profileMetadata", &ok.profile_meta_data)
@@ -416,6 +417,7 @@ fn initiate_authentication_ok(body: &Object<'_>) -> Result<InitiateAuthenticatio
         server_signature1: body.required("serverSignature1", Member::signature)?,
         euicc_ci_pk_id_to_be_used: body.required("euiccCiPKIdToBeUsed", Member::key_identifier)?,
         server_certificate: body.required("serverCertificate", Member::der)?,
+        other_certs_in_chain: body.optional("otherCertsInChain", |m| m.array(Member::der))?,
         extensions: Extensions::default(),
     })
 }

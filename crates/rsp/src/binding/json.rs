@@ -288,6 +288,19 @@ impl Writer {
         }
     }
 
+    /// An array of ASN.1 objects, each in base64 of its DER.
+    pub(super) fn der_list_optional(self, name: &str, elements: Option<&[impl Element]>) -> Self {
+        match elements {
+            Some(elements) => {
+                let encoded = elements
+                    .iter()
+                    .map(|element| BASE64.encode(element.to_der()));
+                self.value(name, encoded.collect::<Vec<_>>())
+            }
+            None => self,
+        }
+    }
+
     pub(super) fn into_value(self) -> Value {
         Value::Object(self.0)
     }

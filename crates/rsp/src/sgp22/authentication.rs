@@ -1,7 +1,7 @@
 //! Common mutual authentication (SGP.22 v2.5 section 3.0.1, functions 5.7.13 and SGP.32 v1.2
 //! section 5.9).
 
-use super::{Certificate, DeviceInfo, EuiccInfo2, KeyIdentifier, Signature};
+use super::{Certificate, CertificateChain, DeviceInfo, EuiccInfo2, KeyIdentifier, Signature};
 use crate::der::{Encoded, Octets};
 use crate::ids::TransactionId;
 use crate::{choice, codes, sequence};
@@ -33,6 +33,8 @@ sequence! {
         elem server_certificate: Certificate,
         /// Context that the eUICC signs.
         elem ctx_params1: CtxParams1,
+        /// Sub-CAs between the certificate and the CI. Since SGP.22 v3.
+        opt other_certs_in_chain @ 0xA1: CertificateChain,
     }
 }
 
@@ -75,8 +77,10 @@ sequence! {
         elem euicc_signature1: Signature,
         /// CERT.EUICC.
         elem euicc_certificate: Certificate,
-        /// CERT.EUM.
+        /// CERT.EUM; in SGP.22 v3, where it is called nextCertInChain, whichever certifies CERT.EUICC: the EUM or its sub-CA.
         elem eum_certificate: Certificate,
+        /// The rest of the chain below the CI. Since SGP.22 v3.
+        opt other_certs_in_chain @ 0xA0: CertificateChain,
     }
 }
 

@@ -19,6 +19,9 @@ tagged! {
     pub struct OneTimePublicKey @ 0x5F49: Octets;
 }
 
+/// Certificates between one and its CI, which are not among them (SGP.22 v3 section 2.6.7.2). No order is relied on.
+pub type CertificateChain = Vec<Certificate>;
+
 /// Major, minor and revision of a specification, one binary octet each.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]

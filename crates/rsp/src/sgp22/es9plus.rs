@@ -3,8 +3,8 @@
 
 use super::{
     AuthenticateServerResponse, BoundProfilePackage, CancelSessionResponse, Certificate,
-    EuiccInfo1, KeyIdentifier, PendingNotification, PrepareDownloadResponse, ServerSigned1,
-    Signature, SmdpSigned2, StoreMetadataRequest,
+    CertificateChain, EuiccInfo1, KeyIdentifier, PendingNotification, PrepareDownloadResponse,
+    ServerSigned1, Signature, SmdpSigned2, StoreMetadataRequest,
 };
 use crate::der::Encoded;
 use crate::ids::TransactionId;
@@ -77,6 +77,8 @@ sequence! {
         elem euicc_ci_pk_id_to_be_used: KeyIdentifier,
         /// CERT.DPauth or CERT.DSauth.
         elem server_certificate: Certificate,
+        /// Sub-CAs between the certificate and the CI. Since SGP.22 v3.
+        opt other_certs_in_chain @ 0xA1: CertificateChain,
     }
 }
 

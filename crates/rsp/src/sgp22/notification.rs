@@ -1,6 +1,6 @@
 //! Notifications (SGP.22 v2.5 sections 3.5 and 5.7.9 to 5.7.11; SGP.32 v1.2 compact forms).
 
-use super::{Certificate, NotificationEvent, OctetTo16, Signature};
+use super::{Certificate, CertificateChain, NotificationEvent, OctetTo16, Signature};
 use crate::der::{Encoded, Octets, Oid};
 use crate::ids::{EidOctets, Iccid, TransactionId};
 use crate::{choice, codes, sequence, tagged};
@@ -130,8 +130,10 @@ sequence! {
         elem euicc_notification_signature: Signature,
         /// CERT.EUICC.
         elem euicc_certificate: Certificate,
-        /// CERT.EUM.
+        /// CERT.EUM; in SGP.22 v3, where it is called nextCertInChain, whichever certifies CERT.EUICC: the EUM or its sub-CA.
         elem eum_certificate: Certificate,
+        /// The rest of the chain below the CI. Since SGP.22 v3.
+        opt other_certs_in_chain @ 0xA1: CertificateChain,
     }
 }
 

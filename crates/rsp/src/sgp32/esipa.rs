@@ -10,8 +10,8 @@ use crate::der::{Encoded, Null, Octets};
 use crate::ids::{EidOctets, TransactionId};
 use crate::sgp22::{
     AuthenticateServerResponse, BoundProfilePackage, CancelSessionResponse, Certificate,
-    CtxParams1, EuiccInfo1, PendingNotification, PrepareDownloadResponse, ServerSigned1, Signature,
-    SmdpSigned2, StoreMetadataRequest,
+    CertificateChain, CtxParams1, EuiccInfo1, PendingNotification, PrepareDownloadResponse,
+    ServerSigned1, Signature, SmdpSigned2, StoreMetadataRequest,
 };
 use crate::{choice, codes, sequence};
 
@@ -257,6 +257,9 @@ sequence! {
         elem server_certificate: Certificate,
         opt matching_id @ 0x0C: String,
         opt ctx_params1 @ 0xA2: CtxParams1,
+        /// Sub-CAs between the certificate and the CI. SGP.32 v1.2 knows none; the member is that of SGP.22 v3, and stands
+        /// behind what v1.2 knows.
+        opt other_certs_in_chain @ 0xA1: CertificateChain,
     }
 }
 

@@ -236,6 +236,50 @@ fn esipa_responses_are_the_same_in_both_bindings() {
 }
 
 #[test]
+fn sub_cas_of_a_server_are_the_same_in_both_bindings() {
+    let parts = members(&session("initiate_response"));
+    let sub_cas = [parts[4].clone(), parts[4].clone()];
+    let chain = wrap(0xA1, &[&sub_cas[0], &sub_cas[1]]);
+    let as_der = |parts: &[Vec<u8>]| {
+        let content = [parts.concat(), chain.clone()].concat();
+        wrap(0xBF39, &[&wrap(0xA0, &[&content])])
+    };
+
+    let mut as_json = initiate_authentication_ok("euiccCiPKIdToBeUsed");
+    as_json["otherCertsInChain"] = json!([base64(&sub_cas[0]), base64(&sub_cas[1])]);
+    let function = es9plus::Function::InitiateAuthentication;
+    let from_json = es9plus::Response::from_json(function, as_json.to_string().as_bytes()).unwrap();
+    let wrapped = wrap(0xA2, &[&as_der(&parts)]);
+    let es9plus::Response::InitiateAuthentication(Ok(ok)) = &from_json else {
+        panic!("the SM-DP+ authenticated itself");
+    };
+    assert_eq!(ok.other_certs_in_chain.as_ref().unwrap().len(), 2);
+    assert_eq!(from_json.to_asn1(), Some(wrapped.clone()));
+    assert_eq!(json(&from_json.to_json().unwrap()), as_json);
+    assert_eq!(
+        es9plus::Response::from_asn1(function, &wrapped).unwrap(),
+        from_json
+    );
+
+    let mut as_json = initiate_authentication_ok("euiccCiPKIdentifierToBeUsed");
+    as_json["otherCertsInChain"] = json!([base64(&sub_cas[0]), base64(&sub_cas[1])]);
+    let function = esipa::Function::InitiateAuthentication;
+    let from_json = esipa::Response::from_json(function, as_json.to_string().as_bytes()).unwrap();
+    assert_eq!(from_json.to_asn1(), Some(as_der(&parts)));
+    assert_eq!(json(&from_json.to_json().unwrap().unwrap()), as_json);
+
+    // A member that is there has the right form.
+    for bad in [json!("AAAA"), json!([1]), json!(["AAAA"]), json!({})] {
+        as_json["otherCertsInChain"] = bad;
+        let body = as_json.to_string();
+        assert!(
+            esipa::Response::from_json(function, body.as_bytes()).is_err(),
+            "{body}"
+        );
+    }
+}
+
+#[test]
 fn an_indirect_download_passes_through_an_eim_byte_for_byte() {
     // What the SM-DP+ said in JSON goes to the IPA in DER; what the eUICC signed goes the other way.
     let body = json!({

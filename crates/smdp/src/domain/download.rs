@@ -85,6 +85,7 @@ impl Downloads {
             server_signature1,
             euicc_ci_pk_id_to_be_used: ci_key_id,
             server_certificate,
+            other_certs_in_chain: None,
             extensions: Default::default(),
         })
     }

@@ -152,6 +152,7 @@ impl TestEuicc {
                     euicc_signature1,
                     euicc_certificate: carried(&self.certificate),
                     eum_certificate: carried(&self.eum),
+                    other_certs_in_chain: None,
                     extensions: Default::default(),
                 },
             ),
@@ -324,6 +325,7 @@ impl TestEuicc {
             tbs_other_notification: metadata,
             euicc_certificate: carried(&self.certificate),
             eum_certificate: carried(&self.eum),
+            other_certs_in_chain: None,
             extensions: Default::default(),
         })
     }

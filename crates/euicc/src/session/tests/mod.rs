@@ -269,6 +269,7 @@ impl Smdp {
             euicc_ci_pk_id_to_be_used: KeyIdentifier(self.ci_key_id.clone().into()),
             server_certificate: wire(&self.auth.0),
             ctx_params1: published::euicc_signed1().ctx_params1,
+            other_certs_in_chain: None,
             extensions: Default::default(),
         }
     }

@@ -106,6 +106,7 @@ fn authenticate(
         euicc_ci_pk_id_to_be_used: ci_key_id(&PKI),
         server_certificate: wire(&PKI.smdp_auth.certificate),
         ctx_params1,
+        other_certs_in_chain: None,
         extensions: Default::default(),
     };
     match try_ask(bench, &request)? {

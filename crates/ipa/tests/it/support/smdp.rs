@@ -183,6 +183,7 @@ impl ScriptedSmdp {
             server_signed1,
             euicc_ci_pk_id_to_be_used: KeyIdentifier(ci_key_id.into()),
             server_certificate: wire(&credential.certificate),
+            other_certs_in_chain: None,
             extensions: Default::default(),
         }))
     }

@@ -436,6 +436,7 @@ impl Parts {
             server_certificate: of.server_certificate,
             matching_id: Some("MATCHING-ID-1".to_owned()),
             ctx_params1: None,
+            other_certs_in_chain: None,
             extensions: Default::default(),
         };
         Ok(InitiateAuthenticationResponseEsipa::InitiateAuthenticationOkEsipa(ok))
@@ -496,6 +497,7 @@ impl Parts {
             euicc_ci_pk_id_to_be_used: of.euicc_ci_pk_id_to_be_used,
             server_certificate: of.server_certificate,
             ctx_params1: ok.euicc_signed1.ctx_params1.clone(),
+            other_certs_in_chain: None,
             extensions: Default::default(),
         })
     }

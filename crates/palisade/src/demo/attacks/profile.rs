@@ -138,6 +138,7 @@ fn rogue_server(
             server_signed1,
             euicc_ci_pk_id_to_be_used: KeyIdentifier(Octets(key_id.to_vec())),
             server_certificate: wire(&server.certificate)?,
+            other_certs_in_chain: None,
             extensions: Default::default(),
         };
         let response = session::authenticate_server(device, initiated, None)?;

@@ -125,6 +125,7 @@ pub(super) fn forged_notification(arena: &mut Arena<'_, '_>) -> anyhow::Result<T
         tbs_other_notification,
         euicc_certificate: wire(&arena.victim()?.credential.certificate)?,
         eum_certificate: wire(&arena.world.pki.main.eum.certificate)?,
+        other_certs_in_chain: None,
         extensions: Default::default(),
     };
     let request = esipa::Request::HandleNotification(HandleNotificationEsipa::PendingNotification(

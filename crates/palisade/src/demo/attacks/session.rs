@@ -64,6 +64,7 @@ pub(super) fn authenticate_server(
             euicc_ci_pk_id_to_be_used: server.euicc_ci_pk_id_to_be_used,
             server_certificate: server.server_certificate,
             ctx_params1: CtxParams1::CtxParamsForCommonAuthentication(context),
+            other_certs_in_chain: None,
             extensions: Default::default(),
         })?)
 }

@@ -86,6 +86,7 @@ pub(super) fn initiate_authentication_ok_from_json(
         server_certificate: body.required("serverCertificate", Member::der)?,
         matching_id: body.optional("matchingId", Member::text)?,
         ctx_params1: body.optional("ctxParams1", Member::der)?,
+        other_certs_in_chain: body.optional("otherCertsInChain", |m| m.array(Member::der))?,
         extensions: Extensions::default(),
     })
 }
@@ -105,7 +106,8 @@ pub(super) fn initiate_authentication_to_json(
             )
             .der("serverCertificate", &ok.server_certificate)
             .text_optional("matchingId", ok.matching_id.as_ref())
-            .der_optional("ctxParams1", ok.ctx_params1.as_ref())),
+            .der_optional("ctxParams1", ok.ctx_params1.as_ref())
+            .der_list_optional("otherCertsInChain", ok.other_certs_in_chain.as_deref())),
         R::InitiateAuthenticationErrorEsipa(code) => Ok(failed(&code.status().into())),
         R::Unknown(_) => Err(not_expressible("InitiateAuthenticationResponse")),
     }
