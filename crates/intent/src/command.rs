@@ -11,6 +11,9 @@ use rsp::sgp32::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::action::OperationKind;
+use crate::digest::Digest;
+use crate::sealed::{Opening, SALT_OCTETS, Sealed};
 use crate::text;
 
 /// One thing to do on a device.
@@ -86,6 +89,12 @@ pub enum Command {
     },
     /// List the Associated eIMs.
     ListEims,
+    /// Have the eUICC take another key of this eIM (updateEim). What is written to the eUICC is made by the authority, which
+    /// knows the key.
+    AdoptEimKey {
+        /// SHA-256 of its SubjectPublicKeyInfo (DER).
+        spki_sha256: Digest,
+    },
     /// Ask eUICC and IPA for their data.
     ReadDeviceData {
         /// What to read.
@@ -100,7 +109,7 @@ pub enum Command {
         route: Route,
         /// Entered by the subscriber of the profile, where the SM-DP+ requires it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        confirmation_code: Option<String>,
+        confirmation_code: Option<Sealed>,
     },
 }
 
@@ -119,8 +128,13 @@ pub enum Route {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DownloadSource {
-    /// SGP.22 activation code, with or without `LPA:`.
-    ActivationCode(String),
+    /// SGP.22 activation code.
+    ActivationCode {
+        /// The SM-DP+ in it, for policy and people to see.
+        smdp: String,
+        /// The whole code, with or without `LPA:`.
+        code: Sealed,
+    },
     /// The default SM-DP+ of the eUICC.
     DefaultSmdp,
     /// An SM-DS; without an address the root SM-DS of the eUICC.
@@ -143,6 +157,16 @@ pub enum DataItem {
     EuiccCertificate,
     IpaCapabilities,
     DeviceInfo,
+}
+
+impl DownloadSource {
+    /// An activation code in the clear.
+    pub fn activation_code(code: &str) -> Result<Self, CommandError> {
+        Ok(Self::ActivationCode {
+            smdp: ActivationCode::parse(code)?.smdp_address.to_owned(),
+            code: Sealed::Open(code.to_owned()),
+        })
+    }
 }
 
 impl DataItem {
@@ -216,6 +240,12 @@ pub enum CommandError {
     /// Not an activation code.
     #[error("an activation code looks like 1$smdp.example.com$MATCHINGID")]
     ActivationCode,
+    /// The address beside the code is another one.
+    #[error("the activation code is not one of the SM-DP+ {0}")]
+    OtherSmdp(String),
+    /// Only the authority can say what is written for a key.
+    #[error("adopt-eim-key is carried out by the authority and stands alone in its package")]
+    EimKey,
 }
 
 impl Command {
@@ -236,13 +266,97 @@ impl Command {
             }
             Self::ReadDeviceData { .. } => Ok(PackageKind::DeviceData),
             Self::Download { source, .. } => {
-                if let DownloadSource::ActivationCode(code) = source {
-                    ActivationCode::parse(code)?;
-                }
+                check_source(source)?;
                 Ok(PackageKind::Download)
             }
+            Self::AdoptEimKey { .. } if commands.len() > 1 => Err(CommandError::EimKey),
+            Self::AdoptEimKey { .. } => Ok(PackageKind::EuiccPackage),
             _ => Self::to_package(commands).map(|_| PackageKind::EuiccPackage),
         }
+    }
+
+    /// What policy and roles call it.
+    pub fn kind(&self) -> OperationKind {
+        match self {
+            Self::Enable { .. } => OperationKind::Enable,
+            Self::Disable { .. } => OperationKind::Disable,
+            Self::Delete { .. } => OperationKind::Delete,
+            Self::ListProfiles | Self::GetRat | Self::ListEims | Self::ReadDeviceData { .. } => {
+                OperationKind::Read
+            }
+            Self::ConfigureImmediateEnable { .. } | Self::SetDefaultSmdp { .. } => {
+                OperationKind::Settings
+            }
+            Self::SetFallback { .. } | Self::UnsetFallback => OperationKind::Fallback,
+            Self::AddEim { .. } | Self::DeleteEim { .. } | Self::UpdateEim { .. } => {
+                OperationKind::EimConfiguration
+            }
+            Self::AdoptEimKey { .. } => OperationKind::SigningKey,
+            Self::Download { .. } => OperationKind::Download,
+        }
+    }
+
+    /// Whether it holds a secret in the clear.
+    pub fn has_open_secret(&self) -> bool {
+        self.secrets().any(|secret| secret.open().is_some())
+    }
+
+    /// Puts commitments in the place of secrets. `salt` is called for each; what opens them goes into `openings`.
+    pub fn seal(
+        &mut self,
+        salt: &mut dyn FnMut() -> [u8; SALT_OCTETS],
+        openings: &mut Vec<Opening>,
+    ) {
+        for secret in self.secrets_mut() {
+            openings.extend(secret.seal(salt()));
+        }
+    }
+
+    /// Puts secrets in the place of commitments. Whether all are at hand now.
+    pub fn unseal(&mut self, openings: &[Opening]) -> bool {
+        let mut complete = true;
+        for secret in self.secrets_mut() {
+            complete &= secret.unseal(openings);
+        }
+        complete
+    }
+
+    fn secrets(&self) -> impl Iterator<Item = &Sealed> {
+        let (code, confirmation) = match self {
+            Self::Download {
+                source,
+                confirmation_code,
+                ..
+            } => match source {
+                DownloadSource::ActivationCode { code, .. } => {
+                    (Some(code), confirmation_code.as_ref())
+                }
+                DownloadSource::DefaultSmdp | DownloadSource::Smds(_) => {
+                    (None, confirmation_code.as_ref())
+                }
+            },
+            _ => (None, None),
+        };
+        code.into_iter().chain(confirmation)
+    }
+
+    fn secrets_mut(&mut self) -> impl Iterator<Item = &mut Sealed> {
+        let (code, confirmation) = match self {
+            Self::Download {
+                source,
+                confirmation_code,
+                ..
+            } => match source {
+                DownloadSource::ActivationCode { code, .. } => {
+                    (Some(code), confirmation_code.as_mut())
+                }
+                DownloadSource::DefaultSmdp | DownloadSource::Smds(_) => {
+                    (None, confirmation_code.as_mut())
+                }
+            },
+            _ => (None, None),
+        };
+        code.into_iter().chain(confirmation)
     }
 
     /// The PSMOs or eCOs.
@@ -254,6 +368,12 @@ impl Command {
             .collect::<Result<_, _>>()?;
         if let Some(psmos) = psmos {
             return Ok(EuiccPackage::PsmoList(psmos));
+        }
+        if commands
+            .iter()
+            .any(|command| matches!(command, Self::AdoptEimKey { .. }))
+        {
+            return Err(CommandError::EimKey);
         }
         let ecos: Option<Vec<Eco>> = commands.iter().map(Self::to_eco).collect();
         ecos.map(EuiccPackage::EcoList).ok_or(CommandError::Mixed)
@@ -358,13 +478,26 @@ impl Command {
     }
 }
 
+/// A code at hand is well formed and of the SM-DP+ that is named beside it.
+fn check_source(source: &DownloadSource) -> Result<(), CommandError> {
+    let DownloadSource::ActivationCode { smdp, code } = source else {
+        return Ok(());
+    };
+    match code.open() {
+        Some(code) if ActivationCode::parse(code)?.smdp_address != smdp => {
+            Err(CommandError::OtherSmdp(smdp.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `5A 4F 9F70 90 91 92 95 99 B7 9F7B 9F26 9F67`: what an inventory needs.
 const PROFILE_INFO_TAGS: &[u8] = &[
     0x5A, 0x4F, 0x9F, 0x70, 0x90, 0x91, 0x92, 0x95, 0x99, 0xB7, 0x9F, 0x7B, 0x9F, 0x26, 0x9F, 0x67,
 ];
 
 /// The IpaEuiccDataRequest for a list of items.
-pub(crate) fn data_request(items: &[DataItem], id: TransactionId) -> IpaEuiccDataRequest {
+pub fn data_request(items: &[DataItem], id: TransactionId) -> IpaEuiccDataRequest {
     IpaEuiccDataRequest {
         tag_list: Octets(items.iter().flat_map(|item| item.tag()).copied().collect()),
         euicc_ci_pk_identifier_to_be_used: None,
@@ -375,15 +508,16 @@ pub(crate) fn data_request(items: &[DataItem], id: TransactionId) -> IpaEuiccDat
     }
 }
 
-/// The trigger for a download. When the eIM handles the download data, the source stays here.
-pub(crate) fn download_trigger(
+/// The trigger for a download. When the eIM handles the download data, the source stays here. None if the activation code is
+/// not at hand.
+pub fn download_trigger(
     source: &DownloadSource,
     eim_handles_data: bool,
     id: TransactionId,
-) -> ProfileDownloadTriggerRequest {
+) -> Option<ProfileDownloadTriggerRequest> {
     let data = match source {
-        DownloadSource::ActivationCode(code) => {
-            ProfileDownloadData::ActivationCode(without_lpa_prefix(code).to_owned())
+        DownloadSource::ActivationCode { code, .. } => {
+            ProfileDownloadData::ActivationCode(without_lpa_prefix(code.open()?).to_owned())
         }
         DownloadSource::DefaultSmdp => ProfileDownloadData::ContactDefaultSmdp(Null),
         DownloadSource::Smds(address) => ProfileDownloadData::ContactSmds(ContactSmds {
@@ -391,26 +525,31 @@ pub(crate) fn download_trigger(
             extensions: Default::default(),
         }),
     };
-    ProfileDownloadTriggerRequest {
+    Some(ProfileDownloadTriggerRequest {
         profile_download_data: (!eim_handles_data).then_some(data),
         eim_transaction_id: Some(id),
         extensions: Default::default(),
-    }
+    })
 }
 
 /// `[LPA:]1$<FQDN>$<MatchingID>[$<SM-DP+ OID>[$1]]` (SGP.22 section 4.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ActivationCode<'a> {
-    pub(crate) smdp_address: &'a str,
-    pub(crate) matching_id: &'a str,
-    pub(crate) smdp_oid: Option<&'a str>,
-    pub(crate) confirmation_code_required: bool,
+pub struct ActivationCode<'a> {
+    /// FQDN of the SM-DP+.
+    pub smdp_address: &'a str,
+    /// Which profile there; may be empty.
+    pub matching_id: &'a str,
+    /// OID of the SM-DP+, if it must have this one.
+    pub smdp_oid: Option<&'a str>,
+    /// Whether the SM-DP+ will ask for a confirmation code.
+    pub confirmation_code_required: bool,
 }
 
 impl<'a> ActivationCode<'a> {
     const CHARACTERS_MAX: usize = 255;
 
-    pub(crate) fn parse(code: &'a str) -> Result<Self, CommandError> {
+    /// Reads an activation code.
+    pub fn parse(code: &'a str) -> Result<Self, CommandError> {
         let code = without_lpa_prefix(code);
         let mut parts = code.split('$');
         let (Some("1"), Some(smdp_address), Some(matching_id)) =
