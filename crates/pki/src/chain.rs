@@ -5,6 +5,7 @@
 
 mod checks;
 mod error;
+mod message;
 mod path;
 mod revocation;
 
@@ -39,6 +40,8 @@ pub struct TrustAnchors {
     anchors: BTreeMap<Vec<u8>, Anchor>,
     /// CRLs of sub-CAs and EUMs by the issuer's SubjectPublicKeyInfo.
     sub_ca_crls: BTreeMap<Vec<u8>, CrlSet>,
+    /// Sub-CAs and EUMs that need not come with what they issued, by SubjectKeyIdentifier. Not trusted by themselves.
+    known_issuers: BTreeMap<Vec<u8>, Certificate>,
 }
 
 /// Deviations from the strict rules. The default is strict.
@@ -128,12 +131,12 @@ impl TrustAnchors {
         Ok(())
     }
 
-    /// Takes a CRL after checking that a trusted CI signed it. It replaces an older one of the same scope.
+    /// Takes a CRL after checking that a trusted CI, or a known issuer, signed it. It replaces an older one of the same scope.
     pub fn add_crl(&mut self, crl: Crl) -> Result<(), AnchorError> {
-        let anchor = self
-            .anchors
-            .get_mut(crl.issuer_key_id())
-            .ok_or(AnchorError::UnknownCi)?;
+        let Some(anchor) = self.anchors.get_mut(crl.issuer_key_id()) else {
+            let issuer = self.known_issuers.get(crl.issuer_key_id()).cloned();
+            return self.add_crl_of(crl, &issuer.ok_or(AnchorError::UnknownCi)?, &[], None);
+        };
         if !anchor.may_sign_crls {
             return Err(AnchorError::MayNotSignCrls);
         }
@@ -170,6 +173,37 @@ impl TrustAnchors {
             .unwrap_or_default();
         crls.add(crl, key)?;
         self.sub_ca_crls.insert(key.spki_der().to_vec(), crls);
+        Ok(())
+    }
+
+    /// Makes a sub-CA or EUM known after checking that its certificate leads to a trusted CI: chains may then go through it
+    /// although it does not come with them, as where messages of SGP.22 v2 and SGP.32 v1.2 have no place for it. It is checked
+    /// again with each of these chains. A second certificate with the same key replaces the first if it is valid longer.
+    /// `intermediates` are what stands between it and the CI and is not known yet.
+    pub fn add_issuer(
+        &mut self,
+        issuer: Certificate,
+        intermediates: &[Certificate],
+        now: Option<UnixTime>,
+    ) -> Result<(), AnchorError> {
+        let which = match issuer.role() {
+            Some(role) if role.is_sub_ca() || role == Role::Eum => role,
+            found => return Err(AnchorError::NotASubCa { found }),
+        };
+        self.verify_issuer(&issuer, which, intermediates, now)
+            .map_err(AnchorError::Chain)?;
+        let id = issuer
+            .subject_key_identifier()
+            .ok_or(AnchorError::NoSubjectKeyIdentifier)?;
+        match self.known_issuers.get(id) {
+            Some(known) if known.public_key() != issuer.public_key() => {
+                return Err(AnchorError::KeyIdentifierCollision);
+            }
+            Some(known) if known.not_after() >= issuer.not_after() => {}
+            _ => {
+                self.known_issuers.insert(id.to_vec(), issuer);
+            }
+        }
         Ok(())
     }
 
@@ -234,7 +268,7 @@ impl TrustAnchors {
             now,
             policy,
         };
-        let mut pool = Pool::new(intermediates, which)?;
+        let mut pool = Pool::new(self, intermediates, which)?;
         let above = Path::to_anchor(self, &mut pool, (eum, Role::Eum))?;
         let eum_sub_cas = euicc_to_eum(&mut pool, euicc, eum);
         // What is wrong with the EUM is said first, without which nothing below it counts.
@@ -302,7 +336,7 @@ impl TrustAnchors {
             now,
             policy: ChainPolicy::default(),
         };
-        let mut pool = Pool::new(intermediates, role)?;
+        let mut pool = Pool::new(self, intermediates, role)?;
         let above = Path::to_anchor(self, &mut pool, (certificate, role))?;
         above.check((certificate, role), 0, verification)?;
         check_role(certificate, role)?;
@@ -347,7 +381,7 @@ impl TrustAnchors {
             now,
             policy: ChainPolicy::default(),
         };
-        let mut pool = Pool::new(intermediates, role)?;
+        let mut pool = Pool::new(self, intermediates, role)?;
         let above = Path::to_anchor(self, &mut pool, (certificate, role))?;
         above.check((certificate, role), 1, verification)?;
         verification.issuing((certificate, role), 0)?;

@@ -12,7 +12,9 @@ mod test_pki;
 
 pub use crl_template::CrlTemplate;
 pub use template::{CertificateTemplate, Issuer, SubjectAttribute};
-pub use test_pki::{Credential, PkiFileError, PkiItem, TestPki, TestPkiOptions};
+pub use test_pki::{
+    Credential, PkiFileError, PkiItem, TestPki, TestPkiOptions, Variant, VariantPki,
+};
 pub use x509_cert::ext::Extension as RawExtension;
 
 use crate::certificate::CertificateError;

@@ -14,7 +14,8 @@
 //! | C | eUICC - EUM sub-CA - EUM - CI sub-CA - CI | server - provider's sub-CA - CI sub-CA - CI |
 //!
 //! The sub-CAs come with what they issued, in any order ([`TrustAnchors::verify_euicc_chain_through`],
-//! [`TrustAnchors::verify_server_through`]). At most [`INTERMEDIATES_MAX`] are looked at, each must be part of the chain, and each
+//! [`TrustAnchors::verify_euicc_chain_in_message`], [`TrustAnchors::verify_server_through`]), or were made known before
+//! ([`TrustAnchors::add_issuer`]). At most [`INTERMEDIATES_MAX`] are looked at, each must be part of the chain, and each
 //! must be allowed to issue what it issued: by [`Role::may_issue`], cA, keyCertSign, pathLenConstraint and nameConstraints. CRLs of
 //! a CI concern what the CI itself issued; those of a sub-CA or EUM come in through [`TrustAnchors::add_crl_of`].
 //!

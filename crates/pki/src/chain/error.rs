@@ -20,7 +20,7 @@ pub enum AnchorError {
     #[error("CI certificate is not allowed to sign certificates")]
     MayNotSign,
     /// No subjectKeyIdentifier.
-    #[error("CI certificate has no subjectKeyIdentifier")]
+    #[error("certificate has no subjectKeyIdentifier")]
     NoSubjectKeyIdentifier,
     /// Its key cannot be used.
     #[error("CI key cannot be used")]
@@ -32,7 +32,7 @@ pub enum AnchorError {
     #[error("CI certificate has unknown critical extension {0}")]
     UnknownCriticalExtension(ObjectIdentifier),
     /// Another key with the same identifier is already trusted.
-    #[error("another CI key with the same subjectKeyIdentifier is already trusted")]
+    #[error("another key with the same subjectKeyIdentifier is already known")]
     KeyIdentifierCollision,
     /// Not the certificate of a sub-CA or EUM, so nobody whose CRLs come with a chain.
     #[error("certificate is not one of a sub-CA or EUM; its role is {found:?}")]

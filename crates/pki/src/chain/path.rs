@@ -1,7 +1,7 @@
 //! Finds the way from a certificate to its CI, and checks it from the CI downwards.
 //!
-//! Finding goes by key identifiers alone and believes nothing; it ends because every step takes one certificate out of a pool
-//! of at most [`INTERMEDIATES_MAX`]. Checking then starts at the CI, so that no key is used before it is trusted.
+//! Finding goes by key identifiers alone and believes nothing; it ends because a chain takes at most [`INTERMEDIATES_MAX`]
+//! certificates, from those that came along or from the known issuers. Checking then starts at the CI, so that no key is used before it is trusted.
 
 use super::checks::{
     check_ca, check_name_constraints, check_path_len, check_signature, check_validity,
@@ -20,6 +20,9 @@ pub(super) type Link<'a> = (&'a Certificate, Role);
 pub(super) struct Pool<'a> {
     left: Vec<&'a Certificate>,
     came_with: Role,
+    anchors: &'a TrustAnchors,
+    /// Certificates that one chain may still take, so that it ends also where known issuers form a circle.
+    steps_left: usize,
 }
 
 /// What stands above a certificate.
@@ -48,6 +51,7 @@ pub(super) struct Verification<'a> {
 
 impl<'a> Pool<'a> {
     pub(super) fn new(
+        anchors: &'a TrustAnchors,
         intermediates: &'a [Certificate],
         came_with: Role,
     ) -> Result<Self, ChainError> {
@@ -69,7 +73,12 @@ impl<'a> Pool<'a> {
             }
             left.push(certificate);
         }
-        Ok(Self { left, came_with })
+        Ok(Self {
+            left,
+            came_with,
+            anchors,
+            steps_left: INTERMEDIATES_MAX,
+        })
     }
 
     /// Refuses certificates that are no part of the chain.
@@ -84,14 +93,26 @@ impl<'a> Pool<'a> {
 
     /// The issuer with that key identifier, if its role lets it issue what it is said to have issued.
     fn take(&mut self, key_id: &[u8], issued: Role) -> Result<Option<Link<'a>>, ChainError> {
-        let Some(at) = self
+        let came = self
             .left
             .iter()
-            .position(|certificate| certificate.subject_key_identifier() == Some(key_id))
-        else {
-            return Ok(None);
+            .position(|certificate| certificate.subject_key_identifier() == Some(key_id));
+        let issuer = match came {
+            Some(at) => self.left.swap_remove(at),
+            None => match self.anchors.known_issuers.get(key_id) {
+                Some(known) => known,
+                None => return Ok(None),
+            },
         };
-        let issuer = self.left.swap_remove(at);
+        self.steps_left = match self.steps_left.checked_sub(1) {
+            Some(left) => left,
+            None => {
+                return Err(ChainError::TooManyIntermediates {
+                    which: self.came_with,
+                    count: INTERMEDIATES_MAX + 1,
+                });
+            }
+        };
         match issuer.role().filter(|_| issuer.has_role_policy()) {
             Some(role) if role.may_issue(issued) => Ok(Some((issuer, role))),
             Some(role) => Err(ChainError::MayNotIssue {

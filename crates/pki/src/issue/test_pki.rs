@@ -1,5 +1,9 @@
 //! A whole private PKI.
 
+mod variants;
+
+pub use variants::{Variant, VariantPki};
+
 use core::fmt;
 use std::fs;
 use std::io;
@@ -256,18 +260,7 @@ impl TestPki {
         rng: &mut R,
         eid: &str,
     ) -> Result<Credential, IssueError> {
-        if eid.len() != 32 || !eid.bytes().all(|digit| digit.is_ascii_digit()) {
-            return Err(IssueError::Eid(eid.chars().take(40).collect()));
-        }
-        let eum = &self.eum.certificate;
-        let template = CertificateTemplate::euicc(eum.organisation().unwrap_or_default(), eid)
-            .valid(eum.not_before(), eum.not_after())
-            .random_serial(rng);
-        let key = PrivateKey::generate(self.eum.key.public_key().curve(), rng)?;
-        Ok(Credential {
-            certificate: template.issue(key.public_key(), self.eum.issuer())?,
-            key,
-        })
+        issue_euicc(rng, &self.eum, eid, |template| template)
     }
 
     /// Trust anchors with the CI of this PKI (not with `tls_ca` if that is another).
@@ -398,6 +391,28 @@ impl Credential {
             }),
         }
     }
+}
+
+/// An eUICC of the organisation of an EUM or its sub-CA, as long valid and on the same curve.
+fn issue_euicc<R: CryptoRng + ?Sized>(
+    rng: &mut R,
+    issuer: &Credential,
+    eid: &str,
+    alter: impl FnOnce(CertificateTemplate) -> CertificateTemplate,
+) -> Result<Credential, IssueError> {
+    if eid.len() != 32 || !eid.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(IssueError::Eid(eid.chars().take(40).collect()));
+    }
+    let above = &issuer.certificate;
+    let template = CertificateTemplate::euicc(above.organisation().unwrap_or_default(), eid);
+    let template = alter(template)
+        .valid(above.not_before(), above.not_after())
+        .random_serial(rng);
+    let key = PrivateKey::generate(issuer.key.public_key().curve(), rng)?;
+    Ok(Credential {
+        certificate: template.issue(key.public_key(), issuer.issuer())?,
+        key,
+    })
 }
 
 /// 2.999.`last`, an example identifier (X.660), as SGP.26 uses them: 1 CI, 5 EUM, 10 SM-DP+, 15 SM-DS, 20 eIM.

@@ -6,6 +6,7 @@ mod damage;
 mod directories;
 mod intermediates;
 mod limits;
+mod messages;
 mod revocation;
 
 use const_oid::ObjectIdentifier;
