@@ -5,3 +5,7 @@
 //! made by somebody else, and the authority does not run on it.
 
 pub mod people;
+
+/// All that decides.
+#[derive(Debug, Default)]
+pub struct State {}

@@ -10,7 +10,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 /// Octets of a passphrase at most; the hash would take any number.
-const PASSPHRASE_MAX: usize = 1024;
+pub(super) const PASSPHRASE_MAX: usize = 1024;
 
 /// RFC 9106 section 4, the second recommended option, with one lane: 64 MiB, three passes.
 const MEMORY_KIB: u32 = 64 * 1024;
@@ -39,7 +39,7 @@ pub(super) fn seal(
     rng.fill_bytes(&mut salt);
     let mut buffer = Zeroizing::new(*seed);
     let tag = cipher(passphrase, &salt)?
-        .encrypt_inout_detached(&NONCE, bound, buffer.as_mut_slice().into())
+        .encrypt_inout_detached(&nonce(), bound, buffer.as_mut_slice().into())
         .map_err(|_| NotOpened)?;
     let mut sealed = [0; SEALED];
     for (to, from) in sealed
@@ -62,13 +62,10 @@ pub(super) fn open(
     let tag: &[u8; TAG] = rest.try_into().map_err(|_| NotOpened)?;
     let mut seed = Zeroizing::new(*encrypted);
     cipher(passphrase, salt)?
-        .decrypt_inout_detached(&NONCE, bound, seed.as_mut_slice().into(), &Tag::from(*tag))
+        .decrypt_inout_detached(&nonce(), bound, seed.as_mut_slice().into(), &Tag::from(*tag))
         .map_err(|_| NotOpened)?;
     Ok(seed)
 }
-
-/// Fixed, because the salt makes the key a new one each time.
-const NONCE: Nonce = Nonce::from_slice_const();
 
 fn cipher(passphrase: &str, salt: &[u8; SALT]) -> Result<ChaCha20Poly1305, NotOpened> {
     if passphrase.is_empty() || passphrase.len() > PASSPHRASE_MAX {
@@ -80,4 +77,9 @@ fn cipher(passphrase: &str, salt: &[u8; SALT]) -> Result<ChaCha20Poly1305, NotOp
         .hash_password_into(passphrase.as_bytes(), salt, key.as_mut())
         .map_err(|_| NotOpened)?;
     Ok(ChaCha20Poly1305::new(&(*key).into()))
+}
+
+/// Fixed, because the salt makes the key a new one each time.
+fn nonce() -> Nonce {
+    Nonce::from([0; 12])
 }
