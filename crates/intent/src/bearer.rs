@@ -53,7 +53,9 @@ pub struct TokenRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Another form.
-    #[error("a token for reading looks like plsd_r_, 16 characters, '_', 64 characters, '_', 8 characters")]
+    #[error(
+        "a token for reading looks like plsd_r_, 16 characters, '_', 64 characters, '_', 8 characters"
+    )]
     Form,
     /// Mistyped, cut or invented.
     #[error("the token's checksum is wrong: it was not copied whole")]
@@ -201,7 +203,12 @@ fn is_id(text: &str) -> bool {
 }
 
 fn id_letter(octet: u8) -> char {
-    char::from(ID_ALPHABET.get(usize::from(octet & 0x1F)).copied().unwrap_or(b'0'))
+    char::from(
+        ID_ALPHABET
+            .get(usize::from(octet & 0x1F))
+            .copied()
+            .unwrap_or(b'0'),
+    )
 }
 
 /// The lower-case hexadecimal digit of a value below 16.
@@ -254,7 +261,9 @@ mod tests {
             assert!(changed.parse::<BearerToken>().is_err(), "{at}");
         }
         assert_eq!(
-            good.replace("plsd_r_", "plsd_w_").parse::<BearerToken>().unwrap_err(),
+            good.replace("plsd_r_", "plsd_w_")
+                .parse::<BearerToken>()
+                .unwrap_err(),
             TokenError::Form
         );
         assert_eq!(
@@ -273,7 +282,10 @@ mod tests {
         assert!(shown.contains(one.id().as_str()));
         let stored = serde_json::to_string(&one.record()).unwrap();
         assert!(!stored.contains(&secret));
-        assert_eq!(serde_json::from_str::<TokenRecord>(&stored).unwrap(), one.record());
+        assert_eq!(
+            serde_json::from_str::<TokenRecord>(&stored).unwrap(),
+            one.record()
+        );
     }
 
     proptest! {

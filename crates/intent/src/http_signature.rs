@@ -183,10 +183,14 @@ pub enum SignatureError {
         used: CredentialId,
     },
     /// Not made with this key over this.
-    #[error("the signature does not fit the request and the key: something was altered after signing")]
+    #[error(
+        "the signature does not fit the request and the key: something was altered after signing"
+    )]
     Invalid,
     /// Too long ago.
-    #[error("signed {age_s} s ago, at most {limit_s} s are accepted: sign anew, and check the clock")]
+    #[error(
+        "signed {age_s} s ago, at most {limit_s} s are accepted: sign anew, and check the clock"
+    )]
     Old {
         /// Seconds since it was made.
         age_s: u64,
@@ -372,7 +376,11 @@ fn check_request(request: &RequestParts<'_>, body: &[u8]) -> Result<(), Signatur
     check_length("the body", body.len(), BODY_MAX)?;
     check_length("the method", request.method.len(), METHOD_MAX)?;
     let query = request.query.unwrap_or_default();
-    check_length("the path with its query", request.path.len() + query.len(), TARGET_MAX)?;
+    check_length(
+        "the path with its query",
+        request.path.len() + query.len(),
+        TARGET_MAX,
+    )?;
     let is_method = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase());
     let is_printable = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
     if !is_method(request.method) {

@@ -42,7 +42,9 @@ pub enum KeyFileError {
     #[error("a public key is 32 octets in base64url (43 characters) that are a usable Ed25519 key")]
     PublicKey,
     /// Longer than any key file.
-    #[error("this file is longer than the {FILE_MAX} octets a client key can have: is it another file?")]
+    #[error(
+        "this file is longer than the {FILE_MAX} octets a client key can have: is it another file?"
+    )]
     TooLong,
     /// Not the JSON of a client key file.
     #[error("not a client key file as `palisade key create` writes it: {reason}")]
@@ -277,7 +279,10 @@ mod tests {
             "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
         );
         assert_eq!(key.public().verify(&[0x72], &signature), Ok(()));
-        assert_eq!(key.public().verify(&[0x73], &signature), Err(SignatureInvalid));
+        assert_eq!(
+            key.public().verify(&[0x73], &signature),
+            Err(SignatureInvalid)
+        );
     }
 
     #[test]

@@ -18,11 +18,11 @@
 pub mod action;
 pub mod api;
 pub mod approval;
+pub mod bearer;
 pub mod command;
 pub mod device_set;
 mod digest;
 mod document;
-pub mod bearer;
 pub mod http_signature;
 pub mod key_file;
 pub mod name;

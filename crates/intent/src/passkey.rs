@@ -300,9 +300,16 @@ mod tests {
     fn other_types_padding_and_length_are_refused() {
         let good = r#"{"id":"AQ","type":"public-key","response":{"clientDataJSON":"e30","attestationObject":"oA"}}"#;
         assert!(serde_json::from_str::<RegistrationResponse>(good).is_ok());
-        for (from, to) in [("public-key", "password"), ("\"AQ\"", "\"AQ==\""), ("e30", "e3+")] {
+        for (from, to) in [
+            ("public-key", "password"),
+            ("\"AQ\"", "\"AQ==\""),
+            ("e30", "e3+"),
+        ] {
             let bad = good.replace(from, to);
-            assert!(serde_json::from_str::<RegistrationResponse>(&bad).is_err(), "{bad}");
+            assert!(
+                serde_json::from_str::<RegistrationResponse>(&bad).is_err(),
+                "{bad}"
+            );
         }
         assert!("A".repeat(21_848).parse::<Base64Url>().is_ok());
         assert!("A".repeat(21_852).parse::<Base64Url>().is_err());

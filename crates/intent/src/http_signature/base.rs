@@ -28,7 +28,9 @@ impl Component {
     }
 
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|component| component.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|component| component.name() == name)
     }
 }
 

@@ -40,7 +40,8 @@ mod tests {
     fn it_is_the_one_of_the_specification() {
         // WebAuthn Level 3 section 16.2, "ES256 Credential with No Attestation", authentication.
         let challenge =
-            hex::decode("39c0e7521417ba54d43e8dc95174f423dee9bf3cd804ff6d65c857c9abf4d408").unwrap();
+            hex::decode("39c0e7521417ba54d43e8dc95174f423dee9bf3cd804ff6d65c857c9abf4d408")
+                .unwrap();
         assert_eq!(
             client_data_json(
                 Ceremony::Assertion,
@@ -53,7 +54,11 @@ mod tests {
 
     #[test]
     fn an_origin_cannot_break_out() {
-        let text = client_data_json(Ceremony::Registration, &[0; 32], "a\",\"crossOrigin\":true,\"x\":\"");
+        let text = client_data_json(
+            Ceremony::Registration,
+            &[0; 32],
+            "a\",\"crossOrigin\":true,\"x\":\"",
+        );
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["crossOrigin"], false);
     }

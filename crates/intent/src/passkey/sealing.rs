@@ -62,7 +62,12 @@ pub(super) fn open(
     let tag: &[u8; TAG] = rest.try_into().map_err(|_| NotOpened)?;
     let mut seed = Zeroizing::new(*encrypted);
     cipher(passphrase, salt)?
-        .decrypt_inout_detached(&nonce(), bound, seed.as_mut_slice().into(), &Tag::from(*tag))
+        .decrypt_inout_detached(
+            &nonce(),
+            bound,
+            seed.as_mut_slice().into(),
+            &Tag::from(*tag),
+        )
         .map_err(|_| NotOpened)?;
     Ok(seed)
 }

@@ -34,7 +34,7 @@ pub const SOFTWARE_AAGUID: Aaguid = Aaguid([
 ]);
 
 /// Octets of a passkey file at most.
-pub const FILE_MAX: usize = 4096;
+const FILE_MAX: usize = 4096;
 
 /// Characters of a relying party's id at most: a host name.
 const RP_ID_MAX: usize = 253;
@@ -64,7 +64,9 @@ pub struct SoftwarePasskey {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SoftwarePasskeyError {
     /// Longer than any passkey file.
-    #[error("this file is longer than the {FILE_MAX} octets a software passkey can have: is it another file?")]
+    #[error(
+        "this file is longer than the {FILE_MAX} octets a software passkey can have: is it another file?"
+    )]
     TooLong,
     /// Not the JSON of a passkey file.
     #[error("not a software passkey file: {reason}")]
@@ -85,13 +87,19 @@ pub enum SoftwarePasskeyError {
     #[error("the passphrase is wrong, or the file was altered")]
     NotOpened,
     /// The parts of the file contradict each other.
-    #[error("the key in this file is not the one the file states: it is damaged or was edited; enrol a new passkey")]
+    #[error(
+        "the key in this file is not the one the file states: it is damaged or was edited; enrol a new passkey"
+    )]
     Damaged,
     /// Not a host name.
-    #[error("the relying party id is a host name of at most {RP_ID_MAX} characters, such as eim.example.com")]
+    #[error(
+        "the relying party id is a host name of at most {RP_ID_MAX} characters, such as eim.example.com"
+    )]
     RpId,
     /// Not an origin.
-    #[error("the origin is at most {ORIGIN_MAX} printable characters, such as https://eim.example.com")]
+    #[error(
+        "the origin is at most {ORIGIN_MAX} printable characters, such as https://eim.example.com"
+    )]
     Origin,
     /// The counter has reached its end.
     #[error("the signature counter is used up: enrol a new passkey")]
@@ -151,12 +159,14 @@ impl SoftwarePasskey {
         let mut passkey = Self {
             rp_id: std::mem::take(&mut file.rp_id),
             name: file.name.clone(),
-            credential_id: octets(&file.credential_id).ok_or(form("its credential_id is not 32 octets"))?,
+            credential_id: octets(&file.credential_id)
+                .ok_or(form("its credential_id is not 32 octets"))?,
             counter: file.counter,
             key: SigningKey::from_bytes(&[0; 32]),
             sealed: None,
         };
-        let public: [u8; 32] = octets(&file.public_key).ok_or(form("its public_key is not 32 octets"))?;
+        let public: [u8; 32] =
+            octets(&file.public_key).ok_or(form("its public_key is not 32 octets"))?;
         let seed = match (&file.seed, &file.sealed_seed, passphrase) {
             (Some(_), None, Some(_)) => return Err(SoftwarePasskeyError::PassphraseUnexpected),
             (None, Some(_), None) => return Err(SoftwarePasskeyError::PassphraseMissing),
@@ -312,7 +322,15 @@ impl SoftwarePasskey {
 
 /// What cannot be exchanged in a protected file without the passphrase. The counter can: it changes without it.
 fn bound(rp_id: &str, credential_id: &[u8; 32], public: &[u8; 32]) -> Vec<u8> {
-    [KIND.as_bytes(), b"\0", rp_id.as_bytes(), b"\0", credential_id, public].concat()
+    [
+        KIND.as_bytes(),
+        b"\0",
+        rp_id.as_bytes(),
+        b"\0",
+        credential_id,
+        public,
+    ]
+    .concat()
 }
 
 fn client_data(
@@ -462,7 +480,9 @@ mod tests {
         read.assert(ORIGIN, &[1; 32]).unwrap();
         let text = read.to_json();
         assert_eq!(
-            SoftwarePasskey::from_json(&text, Some("correct horse")).unwrap().counter(),
+            SoftwarePasskey::from_json(&text, Some("correct horse"))
+                .unwrap()
+                .counter(),
             1
         );
         let moved = text.replace(RP, "evil.example.com");
@@ -494,7 +514,10 @@ mod tests {
             String::new(),
         ] {
             let error = SoftwarePasskey::from_json(&bad, None).unwrap_err();
-            assert!(matches!(error, SoftwarePasskeyError::Form { .. }), "{error}");
+            assert!(
+                matches!(error, SoftwarePasskeyError::Form { .. }),
+                "{error}"
+            );
             assert!(!format!("{error} {error:?}").contains(&seed[..20]));
         }
         assert!(!format!("{passkey:?}").contains(&seed));
