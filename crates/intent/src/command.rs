@@ -645,6 +645,75 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_sealed_and_opened() {
+        let mut command = Command::Download {
+            source: DownloadSource::activation_code("1$smdp.example.com$AB-12").unwrap(),
+            route: Route::Indirect,
+            confirmation_code: Some(Sealed::Open("1234".to_owned())),
+        };
+        let open = command.clone();
+        let (mut salt, mut openings) = (0, Vec::new());
+        command.seal(
+            &mut || {
+                salt += 1;
+                [salt; SALT_OCTETS]
+            },
+            &mut openings,
+        );
+        assert_eq!((openings.len(), command.has_open_secret()), (2, false));
+        let text = serde_json::to_string(&command).unwrap();
+        assert!(text.contains("smdp.example.com"), "policy sees where from");
+        assert!(!text.contains("AB-12") && !text.contains("1234"), "{text}");
+        assert_eq!(
+            Command::check(std::slice::from_ref(&command)),
+            Ok(PackageKind::Download)
+        );
+        assert!(
+            !command.clone().unseal(openings.get(..1).unwrap()),
+            "one is missing"
+        );
+        assert!(command.unseal(&openings));
+        assert_eq!(command, open);
+
+        let lie = Command::Download {
+            source: DownloadSource::ActivationCode {
+                smdp: "allowed.example.com".to_owned(),
+                code: Sealed::Open("1$other.example.com$X".to_owned()),
+            },
+            route: Route::Direct,
+            confirmation_code: None,
+        };
+        assert_eq!(
+            Command::check(&[lie]),
+            Err(CommandError::OtherSmdp("allowed.example.com".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_key_is_adopted_in_a_package_of_its_own() {
+        let adopt = Command::AdoptEimKey {
+            spki_sha256: Digest([1; 32]),
+        };
+        assert_eq!(
+            Command::check(std::slice::from_ref(&adopt)),
+            Ok(PackageKind::EuiccPackage)
+        );
+        assert_eq!(
+            Command::check(&[adopt.clone(), Command::ListEims]),
+            Err(CommandError::EimKey)
+        );
+        assert_eq!(
+            Command::check(&[Command::ListEims, adopt.clone()]),
+            Err(CommandError::EimKey)
+        );
+        assert_eq!(
+            Command::to_package(&[adopt]),
+            Err(CommandError::EimKey),
+            "only the authority knows what to write"
+        );
+    }
+
+    #[test]
     fn activation_codes_are_parsed_strictly() {
         let code = ActivationCode::parse("LPA:1$smdp.example.com$AB-12$2.999.10$1").unwrap();
         assert_eq!(code.smdp_address, "smdp.example.com");

@@ -117,7 +117,7 @@ mod tests {
             salt: [8; 16],
             secret: opening.secret.clone(),
         };
-        assert!(!sealed.clone().unseal(&[other.clone()]));
+        assert!(!sealed.clone().unseal(std::slice::from_ref(&other)));
         assert!(sealed.unseal(&[other, opening]));
         assert_eq!(sealed.open(), Some("1$smdp.example.com$AB"));
     }
