@@ -66,10 +66,10 @@ pub struct SignatureInvalid;
 
 impl PublicKey {
     /// Takes the 32 octets of RFC 8032 section 5.1.5. Keys of small order, for which one signature fits many messages,
-    /// are refused.
+    /// are refused, and so is a second encoding of a key.
     pub fn from_bytes(octets: &[u8; 32]) -> Result<Self, KeyFileError> {
         let key = VerifyingKey::from_bytes(octets).map_err(|_| KeyFileError::PublicKey)?;
-        if key.is_weak() {
+        if key.is_weak() || !is_canonical(octets) {
             return Err(KeyFileError::PublicKey);
         }
         Ok(Self(key))
@@ -183,6 +183,12 @@ impl ClientKey {
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.key.sign(message).to_bytes()
     }
+}
+
+/// Whether y, the lower 255 bits, is below the prime 2^255 - 19 (RFC 8032 section 5.1.3), which the library does not ask.
+fn is_canonical(octets: &[u8; 32]) -> bool {
+    let [lowest, middle @ .., highest] = octets;
+    *lowest < 0xED || highest & 0x7F != 0x7F || middle.iter().any(|octet| *octet != 0xFF)
 }
 
 /// The file as it stands.
@@ -332,7 +338,7 @@ mod tests {
 
     #[test]
     fn weak_keys_are_refused() {
-        // The neutral element, and a point of order 8 (RFC 7748 section 6.1 asks to refuse such results).
+        // The neutral element, a point of order 4, and y = 18 written as 2^255 - 1.
         let mut neutral = [0; 32];
         neutral[0] = 1;
         for octets in [neutral, [0; 32], [0xFF; 32]] {
