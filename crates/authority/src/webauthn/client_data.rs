@@ -26,7 +26,7 @@ struct ClientData {
 pub(super) fn check(
     party: &RelyingParty,
     ceremony: Ceremony,
-    challenge: &[u8; 32],
+    challenge: &[u8],
     json: &[u8],
 ) -> Result<(), WebauthnError> {
     if json.len() > CLIENT_DATA_MAX {
