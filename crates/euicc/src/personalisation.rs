@@ -43,6 +43,8 @@ pub struct CardIdentity {
     pub euicc_certificate: Certificate,
     /// CERT.EUM.
     pub eum_certificate: Certificate,
+    /// Sub-CAs of the EUM and of the CI, through which the chain goes (SGP.22 v3); none in the chains of SGP.22 v2.
+    pub sub_cas: Vec<Certificate>,
     /// CERT.CI, which servers are verified under.
     pub ci_certificate: Certificate,
 }

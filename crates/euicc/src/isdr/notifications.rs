@@ -116,8 +116,8 @@ fn with_certificates(platform: &Platform, kept: &KeptNotification) -> Option<Pen
             tbs_other_notification: kept.metadata.clone(),
             euicc_notification_signature: kept.signature.clone(),
             euicc_certificate: identity.euicc_certificate.clone(),
-            eum_certificate: identity.eum_certificate.clone(),
-            other_certs_in_chain: None,
+            eum_certificate: identity.next_in_chain.clone(),
+            other_certs_in_chain: identity.others_in_chain.clone(),
             extensions: Default::default(),
         },
     ))

@@ -1,6 +1,6 @@
 //! From a personalisation or from a memory to a running eUICC.
 
-use pki::{AnchorError, CertificateError, KeyError, Signer};
+use pki::{AnchorError, CertificateError, ChainError, ChainPolicy, KeyError, Signer, TrustAnchors};
 use rsp::der::{Null, Octets};
 use rsp::sgp22::{Certificate, EuiccInfo2};
 
@@ -40,6 +40,9 @@ pub enum CardError {
     /// A key does not belong to its certificate.
     #[error("private key does not belong to the eUICC certificate")]
     OtherKey,
+    /// The sub-CAs are not those between the eUICC's certificate and the CI.
+    #[error("eUICC certificate does not lead to its CI through the sub-CAs given")]
+    Chain(#[source] ChainError),
     /// A certificate does not fit into a message.
     #[error("certificate cannot be carried in a message")]
     Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -174,6 +177,7 @@ fn stored_identity(identity: &CardIdentity, digits: &str) -> Result<StoredIdenti
     if certified != identity.key.public_key() {
         return Err(CardError::OtherKey);
     }
+    check_chain(identity)?;
     let ci_key_id = identity
         .ci_certificate
         .subject_key_identifier()
@@ -184,8 +188,42 @@ fn stored_identity(identity: &CardIdentity, digits: &str) -> Result<StoredIdenti
         private_key: SecretOctets::new(private_key.as_bytes()),
         euicc_certificate: carried(&identity.euicc_certificate)?,
         eum_certificate: carried(&identity.eum_certificate)?,
+        sub_cas: match identity.sub_cas.is_empty() {
+            true => None,
+            false => Some(
+                identity
+                    .sub_cas
+                    .iter()
+                    .map(carried)
+                    .collect::<Result<_, _>>()?,
+            ),
+        },
         extensions: Default::default(),
     })
+}
+
+/// With sub-CAs a chain that somebody put together wrongly would be found out by the first server only.
+fn check_chain(identity: &CardIdentity) -> Result<(), CardError> {
+    if identity.sub_cas.is_empty() {
+        return Ok(());
+    }
+    let mut anchors = TrustAnchors::new();
+    anchors
+        .add_ci(identity.ci_certificate.clone())
+        .map_err(CardError::Ci)?;
+    let lenient = ChainPolicy {
+        insecure_ignore_eum_name_constraints: true,
+    };
+    anchors
+        .verify_euicc_chain_through(
+            &identity.euicc_certificate,
+            &identity.eum_certificate,
+            &identity.sub_cas,
+            None,
+            lenient,
+        )
+        .map(|_| ())
+        .map_err(CardError::Chain)
 }
 
 fn carried(certificate: &pki::Certificate) -> Result<Certificate, CardError> {

@@ -67,11 +67,12 @@ impl Platform {
                 let signer: Arc<dyn Signer> = Arc::new(key);
                 Ok(ReadyIdentity {
                     ci_key_id: stored.ci_key_id.clone(),
-                    identity: Identity {
+                    identity: Identity::new(
                         signer,
-                        euicc_certificate: stored.euicc_certificate.clone(),
-                        eum_certificate: stored.eum_certificate.clone(),
-                    },
+                        stored.euicc_certificate.clone(),
+                        stored.eum_certificate.clone(),
+                        stored.sub_cas.as_deref().unwrap_or_default(),
+                    ),
                 })
             })
             .collect::<Result<_, CardError>>()?;

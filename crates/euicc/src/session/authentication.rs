@@ -1,7 +1,10 @@
 //! Common mutual authentication (SGP.22 v2.5 section 5.7.13) and what follows from it: the right to prepare one download
 //! (section 5.7.5) or to cancel (section 5.7.14).
 
-use pki::{Certificate as X509, ChainError, EphemeralKey, PublicKey, Role, VerifiedServer};
+use pki::{
+    Certificate as X509, ChainError, EphemeralKey, INTERMEDIATES_MAX, PublicKey, Role,
+    VerifiedServer,
+};
 use rand_core::CryptoRng;
 use rsp::der::{Element, Encoded};
 use rsp::sgp22::{
@@ -23,6 +26,8 @@ pub(super) struct ChallengeIssued {
 pub(super) struct Authenticated {
     pub(super) transaction: Transaction,
     role: Role,
+    /// Between its certificate and the CI.
+    sub_cas: Vec<X509>,
     /// The whole TLV, which the SM-DP+ signs next.
     euicc_signature1: Vec<u8>,
 }
@@ -68,8 +73,10 @@ impl ChallengeIssued {
             Some(role @ (Role::SmDpAuth | Role::SmDsAuth)) => role,
             _ => return Err(AuthenticateErrorCode::InvalidCertificate),
         };
+        let sub_cas = parse_all(request.other_certs_in_chain.as_deref())
+            .ok_or(AuthenticateErrorCode::InvalidCertificate)?;
         let server = anchors
-            .verify_server(&certificate, role, None)
+            .verify_server_through(&certificate, role, &sub_cas, None)
             .map_err(|error| authenticate_error(&error))?;
         // One CI per session: that of the server's certificates, of ours, and of every signature.
         if server.ci_key_id.as_slice() != &**ci_key_id {
@@ -111,9 +118,9 @@ impl ChallengeIssued {
         let response = AuthenticateResponseOk {
             euicc_signature1: euicc_signature1.clone(),
             euicc_certificate: transaction.identity.euicc_certificate.clone(),
-            eum_certificate: transaction.identity.eum_certificate.clone(),
+            eum_certificate: transaction.identity.next_in_chain.clone(),
+            other_certs_in_chain: transaction.identity.others_in_chain.clone(),
             euicc_signed1,
-            other_certs_in_chain: None,
             extensions: Default::default(),
         };
         let euicc_signature1 = euicc_signature1.to_der();
@@ -121,6 +128,7 @@ impl ChallengeIssued {
             Authenticated {
                 transaction,
                 role,
+                sub_cas,
                 euicc_signature1,
             },
             response,
@@ -189,8 +197,8 @@ impl Authenticated {
         ))
     }
 
-    /// CERT.DPpb must come from the same CI and belong to the same SM-DP+ as CERT.DPauth: else one server could hand its
-    /// session to another.
+    /// CERT.DPpb must come from the same CI, through the same sub-CAs, and belong to the same SM-DP+ as CERT.DPauth: else one
+    /// server could hand its session to another.
     fn verify_pb(
         &self,
         host: &dyn Host,
@@ -199,7 +207,7 @@ impl Authenticated {
         let certificate = parse(certificate).ok_or(DownloadErrorCode::InvalidCertificate)?;
         let server = host
             .trust_anchors()
-            .verify_server(&certificate, Role::SmDpPb, None)
+            .verify_server_through(&certificate, Role::SmDpPb, &self.sub_cas, None)
             .map_err(|error| match error {
                 ChainError::UnsupportedCurve { .. } => DownloadErrorCode::UnsupportedCurve,
                 _ => DownloadErrorCode::InvalidCertificate,
@@ -250,6 +258,15 @@ fn otpk(key: &EphemeralKey) -> OneTimePublicKey {
 
 fn parse(certificate: &Certificate) -> Option<X509> {
     X509::from_der(certificate.as_der()).ok()
+}
+
+/// The sub-CAs that came along. More than any chain has are not looked at.
+fn parse_all(certificates: Option<&[Certificate]>) -> Option<Vec<X509>> {
+    let certificates = certificates.unwrap_or_default();
+    if certificates.len() > INTERMEDIATES_MAX {
+        return None;
+    }
+    certificates.iter().map(parse).collect()
 }
 
 fn authenticate_error(error: &ChainError) -> AuthenticateErrorCode {

@@ -29,10 +29,10 @@ use rsp::saip::EuiccCapabilities;
 use rsp::sgp22::{
     AuthenticateErrorCode, AuthenticateResponseError, AuthenticateServerRequest,
     AuthenticateServerResponse, CancelSessionReason, CancelSessionRequest, CancelSessionResponse,
-    CancelSessionResponseError, Certificate, DownloadErrorCode, DpProprietaryData, EuiccInfo2,
-    KeyIdentifier, OctetTo16, OtherSignedNotification, PrepareDownloadRequest,
-    PrepareDownloadResponse, PrepareDownloadResponseError, ProfileInstallationResult,
-    ProfilePolicyAuthorisationRule, StoreMetadataRequest,
+    CancelSessionResponseError, Certificate, CertificateChain, DownloadErrorCode,
+    DpProprietaryData, EuiccInfo2, KeyIdentifier, OctetTo16, OtherSignedNotification,
+    PrepareDownloadRequest, PrepareDownloadResponse, PrepareDownloadResponseError,
+    ProfileInstallationResult, ProfilePolicyAuthorisationRule, StoreMetadataRequest,
 };
 use zeroize::Zeroizing;
 
@@ -102,6 +102,43 @@ pub(crate) struct Identity {
     pub(crate) euicc_certificate: Certificate,
     /// CERT.EUM.
     pub(crate) eum_certificate: Certificate,
+    /// What certifies CERT.EUICC: CERT.EUM or that of its sub-CA.
+    pub(crate) next_in_chain: Certificate,
+    /// The rest of the chain below the CI; `None` in chains of SGP.22 v2.
+    pub(crate) others_in_chain: Option<CertificateChain>,
+}
+
+impl Identity {
+    /// `sub_cas` are those of the EUM and the CI, if there are some.
+    pub(crate) fn new(
+        signer: Arc<dyn Signer>,
+        euicc_certificate: Certificate,
+        eum_certificate: Certificate,
+        sub_cas: &[Certificate],
+    ) -> Self {
+        let key_id_of = |certificate: &Certificate| {
+            let certificate = pki::Certificate::from_der(certificate.as_der()).ok()?;
+            certificate.subject_key_identifier().map(<[u8]>::to_vec)
+        };
+        let issuer = pki::Certificate::from_der(euicc_certificate.as_der())
+            .ok()
+            .and_then(|it| it.authority_key_identifier().map(<[u8]>::to_vec));
+        let mut others = sub_cas.to_vec();
+        let next = others
+            .iter_mut()
+            .find(|sub_ca| issuer.is_some() && key_id_of(sub_ca) == issuer);
+        let next_in_chain = match next {
+            Some(sub_ca) => std::mem::replace(sub_ca, eum_certificate.clone()),
+            None => eum_certificate.clone(),
+        };
+        Self {
+            signer,
+            euicc_certificate,
+            eum_certificate,
+            next_in_chain,
+            others_in_chain: (!others.is_empty()).then_some(others),
+        }
+    }
 }
 
 /// A Profile that passed every check, with what its installation leaves behind.

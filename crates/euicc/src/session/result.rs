@@ -106,8 +106,8 @@ impl Transaction {
             tbs_other_notification: metadata,
             euicc_notification_signature,
             euicc_certificate: self.identity.euicc_certificate.clone(),
-            eum_certificate: self.identity.eum_certificate.clone(),
-            other_certs_in_chain: None,
+            eum_certificate: self.identity.next_in_chain.clone(),
+            other_certs_in_chain: self.identity.others_in_chain.clone(),
             extensions: Default::default(),
         })
     }

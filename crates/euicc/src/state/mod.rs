@@ -15,7 +15,8 @@ use rsp::der::{Element, Error, Limits, Octets, Oid};
 use rsp::ids::{EidOctets, Iccid, TransactionId};
 use rsp::sequence;
 use rsp::sgp22::{
-    Certificate, EuiccInfo2, KeyIdentifier, OctetTo16, ProfilePolicyAuthorisationRule,
+    Certificate, CertificateChain, EuiccInfo2, KeyIdentifier, OctetTo16,
+    ProfilePolicyAuthorisationRule,
 };
 use rsp::sgp32::{ConfigureImmediateEnable, EimConfigurationData, EimId};
 use zeroize::Zeroizing;
@@ -68,6 +69,8 @@ sequence! {
         req private_key @ 0x81: SecretOctets,
         req euicc_certificate @ 0xA2: Certificate,
         req eum_certificate @ 0xA3: Certificate,
+        /// Sub-CAs of the EUM and the CI.
+        opt sub_cas @ 0xA4: CertificateChain,
     }
 }
 
@@ -268,6 +271,7 @@ mod tests {
             key: euicc.key,
             euicc_certificate: euicc.certificate,
             eum_certificate: pki.eum.certificate,
+            sub_cas: Vec::new(),
             ci_certificate: pki.ci.certificate,
         };
         let personalisation = Personalisation::new(EID.parse().unwrap(), vec![identity]);

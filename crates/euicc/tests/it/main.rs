@@ -20,5 +20,6 @@ mod power;
 mod psmo;
 mod recovery;
 mod reset;
+mod sub_cas;
 mod support;
 mod transport;

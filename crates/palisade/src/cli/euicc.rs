@@ -176,6 +176,7 @@ fn identity(folder: &Path, eid: Eid) -> anyhow::Result<CardIdentity> {
         key: credential.key,
         euicc_certificate: credential.certificate,
         eum_certificate: trust::read_certificate(&folder.join("eum.der"))?,
+        sub_cas: Vec::new(),
         ci_certificate: trust::read_certificate(&folder.join("ci.der"))?,
     })
 }

@@ -72,6 +72,7 @@ impl Device {
             key: credential.key.clone(),
             euicc_certificate: credential.certificate.clone(),
             eum_certificate: eum.clone(),
+            sub_cas: Vec::new(),
             ci_certificate: ci.clone(),
         };
         let personalisation = Personalisation {

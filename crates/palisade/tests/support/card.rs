@@ -32,6 +32,7 @@ impl PoweredCard {
             key: identity.key,
             euicc_certificate: identity.certificate,
             eum_certificate: pki.eum.certificate.clone(),
+            sub_cas: Vec::new(),
             ci_certificate: pki.ci.certificate.clone(),
         };
         let profiles = profiles

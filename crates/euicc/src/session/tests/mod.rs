@@ -5,6 +5,7 @@ mod installation;
 mod metadata;
 mod preparation;
 mod published;
+mod sub_cas;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -118,15 +119,16 @@ impl TestHost {
         let mut identities = BTreeMap::new();
         for curve in CURVES {
             anchors.add_ci(ci(curve)).unwrap();
-            let identity = Identity {
-                signer: Arc::new(key(&format!("variant-o/eUICC/SK_EUICC_ECDSA_{curve}"))),
-                euicc_certificate: wire(&certificate(&format!(
+            let identity = Identity::new(
+                Arc::new(key(&format!("variant-o/eUICC/SK_EUICC_ECDSA_{curve}"))),
+                wire(&certificate(&format!(
                     "variant-o/eUICC/CERT_EUICC_ECDSA_{curve}"
                 ))),
-                eum_certificate: wire(&certificate(&format!(
+                wire(&certificate(&format!(
                     "variant-o/EUM/CERT_EUM_ECDSA_{curve}"
                 ))),
-            };
+                &[],
+            );
             identities.insert(ci_key_id(curve), identity);
         }
         let mut info2 = published::euicc_signed1().euicc_info2;

@@ -109,14 +109,15 @@ fn published_host() -> TestHost {
     host.info2 = euicc_signed1().euicc_info2;
     let authenticated = authenticate_response();
     let plain = |signature: &Signature| <[u8; 64]>::try_from(&***signature).unwrap();
-    let identity = Identity {
-        signer: Arc::new(Replaying {
+    let identity = Identity::new(
+        Arc::new(Replaying {
             key: key("variant-o/eUICC/SK_EUICC_ECDSA_NIST"),
             published: vec![plain(&authenticated.euicc_signature1)],
         }),
-        euicc_certificate: authenticated.euicc_certificate,
-        eum_certificate: authenticated.eum_certificate,
-    };
+        authenticated.euicc_certificate,
+        authenticated.eum_certificate,
+        &[],
+    );
     host.identities.insert(ci_key_id("NIST"), identity);
     host
 }

@@ -36,6 +36,7 @@ fn identity(pki: &TestPki, seed: u64) -> CardIdentity {
         key: euicc.key,
         euicc_certificate: euicc.certificate,
         eum_certificate: pki.eum.certificate.clone(),
+        sub_cas: Vec::new(),
         ci_certificate: pki.ci.certificate.clone(),
     }
 }

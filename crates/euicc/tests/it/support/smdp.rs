@@ -75,7 +75,7 @@ fn try_ask<R: Element>(bench: &mut Bench, request: &impl Element) -> Option<R> {
     Some(R::from_der(&answer).expect("the card answers in its own terms"))
 }
 
-fn authenticate(
+pub(crate) fn authenticate(
     bench: &mut Bench,
     transaction_id: &TransactionId,
     euicc_challenge: [u8; 16],

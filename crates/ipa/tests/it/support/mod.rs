@@ -154,6 +154,7 @@ impl World {
                 key: identity.key,
                 euicc_certificate: identity.certificate.clone(),
                 eum_certificate: pki.eum.certificate.clone(),
+                sub_cas: Vec::new(),
                 ci_certificate: pki.ci.certificate.clone(),
             }],
         );
