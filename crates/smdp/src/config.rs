@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pki::{Certificate, ChainError, ChainPolicy, KeyError, Role, Signer, TrustAnchors};
+use pki::{Certificate, ChainError, ChainPolicy, KeyError, Role, Signer, TrustAnchors, UnixTime};
 use rsp::der::Oid;
 
 /// Settings of a server.
@@ -127,6 +127,9 @@ pub struct ServerIdentity {
     pub pb_certificate: Certificate,
     /// SK.DPpb.
     pub pb_signer: Arc<dyn Signer>,
+    /// Sub-CAs between both certificates and the CI (SGP.22 v3); none if the CI issued them itself. eUICCs of SGP.22 v2 accept
+    /// only the latter.
+    pub sub_cas: Vec<Certificate>,
 }
 
 impl fmt::Debug for ServerIdentity {
@@ -177,8 +180,8 @@ pub enum ConfigError {
         /// The OID of this server.
         expected: Oid,
     },
-    /// DPauth and DPpb are from different CIs; an eUICC would refuse.
-    #[error("the DPauth and DPpb certificates of {0:?} are issued by different CIs")]
+    /// DPauth and DPpb are from different CIs or sub-CAs; an eUICC would refuse.
+    #[error("the DPauth and DPpb certificates of {0:?} are issued by different CIs or sub-CAs")]
     DifferentCis(String),
     /// The key of an operator is unusable.
     #[error("the key or CA of operator {name:?} cannot be used; give an elliptic curve key")]
@@ -270,11 +273,19 @@ impl OperatorAccess {
 }
 
 impl ServerIdentity {
-    /// SubjectKeyIdentifier of the CI that issued both certificates.
-    pub(crate) fn ci_key_id(&self) -> &[u8] {
-        self.auth_certificate
-            .authority_key_identifier()
-            .unwrap_or_default()
+    /// SubjectKeyIdentifier of the CI at the end of both chains, if both are good at this moment.
+    pub(crate) fn verified_ci(
+        &self,
+        trust: &TrustAnchors,
+        now: Option<UnixTime>,
+    ) -> Option<Vec<u8>> {
+        let verify = |certificate, role| {
+            trust
+                .verify_server_through(certificate, role, &self.sub_cas, now)
+                .ok()
+        };
+        verify(&self.pb_certificate, Role::SmDpPb)?;
+        verify(&self.auth_certificate, Role::SmDpAuth).map(|verified| verified.ci_key_id)
     }
 
     fn check(&self, oid: &Oid, trust: &TrustAnchors) -> Result<(), ConfigError> {
@@ -286,7 +297,7 @@ impl ServerIdentity {
             let subject = || certificate.subject().to_owned();
             // Expiry is decided per session: a lab may start with certificates that run out.
             let verified = trust
-                .verify_server(certificate, role, None)
+                .verify_server_through(certificate, role, &self.sub_cas, None)
                 .map_err(|source| ConfigError::Certificate {
                     role,
                     subject: subject(),
@@ -306,7 +317,8 @@ impl ServerIdentity {
                 });
             }
         }
-        if self.pb_certificate.authority_key_identifier() != Some(self.ci_key_id()) {
+        let issuer = self.auth_certificate.authority_key_identifier();
+        if self.pb_certificate.authority_key_identifier() != issuer {
             return Err(ConfigError::DifferentCis(
                 self.auth_certificate.subject().to_owned(),
             ));

@@ -302,6 +302,7 @@ fn open_smdp(pki: &Pki, folder: &Folder) -> anyhow::Result<Smdp> {
             auth_signer: Arc::new(main.smdp_auth.key.clone()),
             pb_certificate: main.smdp_pb.certificate.clone(),
             pb_signer: Arc::new(main.smdp_pb.key.clone()),
+            sub_cas: Vec::new(),
         }],
         chain_policy: ChainPolicy::default(),
     };

@@ -108,6 +108,7 @@ pub(crate) fn open(data: &Path, file: &File) -> anyhow::Result<Lab> {
             auth_signer: Arc::new(auth.key),
             pb_certificate: pb.certificate,
             pb_signer: Arc::new(pb.key),
+            sub_cas: Vec::new(),
         }],
         chain_policy: pki::ChainPolicy::default(),
     };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use pki::{Role, Signer, VerifiedEuicc};
+use pki::{Signer, VerifiedEuicc};
 use rsp::der::{Element, Encoded, Octets};
 use rsp::ids::{EidOctets, TransactionId};
 use rsp::sgp22::{
@@ -70,6 +70,12 @@ impl Downloads {
         });
         let server_signature1 = sign(&*identity.auth_signer, &[server_signed1.bytes()])?;
         let server_certificate = carried(&identity.auth_certificate)?;
+        let sub_cas: Vec<_> = identity
+            .sub_cas
+            .iter()
+            .map(carried)
+            .collect::<Result<_, _>>()?;
+        let other_certs_in_chain = (!sub_cas.is_empty()).then_some(sub_cas);
         let session = Session {
             identity,
             ci_key_id: ci_key_id.to_vec(),
@@ -85,7 +91,7 @@ impl Downloads {
             server_signature1,
             euicc_ci_pk_id_to_be_used: ci_key_id,
             server_certificate,
-            other_certs_in_chain: None,
+            other_certs_in_chain,
             extensions: Default::default(),
         })
     }
@@ -315,29 +321,23 @@ impl Downloads {
             return Err(Refusal::NoCommonCi);
         };
         let now = Some(unix_time(now));
-        let is_usable = |server: &Arc<ServerIdentity>| {
-            let known = &euicc.euicc_ci_pk_id_list_for_verification;
-            known.iter().any(|id| ***id == *server.ci_key_id())
-                && trust
-                    .verify_server(&server.auth_certificate, Role::SmDpAuth, now)
-                    .is_ok()
-                && trust
-                    .verify_server(&server.pb_certificate, Role::SmDpPb, now)
-                    .is_ok()
-        };
-        let usable: Vec<_> = self
+        let known = &euicc.euicc_ci_pk_id_list_for_verification;
+        let mut usable: Vec<_> = self
             .core
             .servers
             .iter()
-            .filter(|server| is_usable(server))
+            .filter_map(|server| Some((server, server.verified_ci(&trust, now)?)))
+            .filter(|(_, ci)| known.iter().any(|id| ***id == **ci))
             .collect();
+        // Nothing says whether an eUICC knows sub-CAs, so it is not asked to where there is a choice.
+        usable.sort_by_key(|(server, _)| server.sub_cas.len());
         for id in for_signing {
-            let of_ci = usable.iter().find(|server| *server.ci_key_id() == ***id);
-            if let Some(server) = of_ci {
+            let of_ci = usable.iter().find(|(_, ci)| **ci == ***id);
+            if let Some((server, _)) = of_ci {
                 return Ok((Arc::clone(server), id.clone()));
             }
         }
-        let server = usable.first().ok_or(Refusal::NoCertificateForEuicc)?;
+        let (server, _) = usable.first().ok_or(Refusal::NoCertificateForEuicc)?;
         Ok((Arc::clone(server), first.clone()))
     }
 
@@ -352,9 +352,11 @@ impl Downloads {
         if signed.transaction_id != *id {
             return Err(Refusal::TransactionUnknown);
         }
-        let euicc = self
-            .core
-            .verify_chain(&response.euicc_certificate, &response.eum_certificate)?;
+        let euicc = self.core.verify_chain(
+            &response.euicc_certificate,
+            &response.eum_certificate,
+            response.other_certs_in_chain.as_deref(),
+        )?;
         if euicc.ci_key_id != session.ci_key_id {
             return Err(Refusal::CiUnknown);
         }

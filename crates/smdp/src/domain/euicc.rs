@@ -1,6 +1,6 @@
 //! Who is believed: certificates and signatures of eUICCs.
 
-use pki::{Certificate, ChainError, PublicKey, Role, VerifiedEuicc};
+use pki::{Certificate, ChainError, INTERMEDIATES_MAX, PublicKey, Role, VerifiedEuicc};
 use rsp::der::Element;
 use rsp::sgp22::{self, Signature};
 
@@ -8,23 +8,34 @@ use super::server::{Core, unix_time};
 use super::status::Refusal;
 
 impl Core {
-    /// Checks the chain of an eUICC up to a CI that is trusted here, at this moment.
+    /// Checks the chain of an eUICC up to a CI that is trusted here, at this moment. `next` is the certificate of the EUM or of
+    /// its sub-CA, `others` the rest of the chain, as they came.
     pub(super) fn verify_chain(
         &self,
         euicc: &sgp22::Certificate,
-        eum: &sgp22::Certificate,
+        next: &sgp22::Certificate,
+        others: Option<&[sgp22::Certificate]>,
     ) -> Result<VerifiedEuicc, Refusal> {
-        let eum = Certificate::from_der(eum.as_der()).map_err(|error| {
-            tracing::info!(%error, "EUM certificate cannot be read");
-            Refusal::EumCertificateInvalid
-        })?;
+        let parse = |certificate: &sgp22::Certificate| {
+            Certificate::from_der(certificate.as_der()).map_err(|error| {
+                tracing::info!(%error, "certificate above the eUICC's cannot be read");
+                Refusal::EumCertificateInvalid
+            })
+        };
+        let next = parse(next)?;
+        let others = others.unwrap_or_default();
+        if others.len() > INTERMEDIATES_MAX {
+            tracing::info!(count = others.len(), "more certificates than a chain has");
+            return Err(Refusal::EumCertificateInvalid);
+        }
+        let others = others.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         let euicc = Certificate::from_der(euicc.as_der()).map_err(|error| {
             tracing::info!(%error, "eUICC certificate cannot be read");
             Refusal::EuiccCertificateInvalid
         })?;
         let now = Some(unix_time(self.now()));
         self.trust()
-            .verify_euicc_chain(&euicc, &eum, now, self.chain_policy)
+            .verify_euicc_chain_in_message(&euicc, &next, &others, now, self.chain_policy)
             .map_err(|error| {
                 tracing::info!(%error, "eUICC certificate chain refused");
                 refusal_of(&error)

@@ -159,10 +159,11 @@ impl Notifications {
 
     fn other(&self, other: &OtherSignedNotification) -> Result<Result<(), Disbelief>, Error> {
         let metadata = &other.tbs_other_notification;
-        let euicc = match self
-            .core
-            .verify_chain(&other.euicc_certificate, &other.eum_certificate)
-        {
+        let euicc = match self.core.verify_chain(
+            &other.euicc_certificate,
+            &other.eum_certificate,
+            other.other_certs_in_chain.as_deref(),
+        ) {
             Ok(euicc) => euicc,
             Err(refusal) => return Ok(Err(Disbelief::Chain(refusal))),
         };

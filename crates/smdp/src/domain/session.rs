@@ -170,6 +170,7 @@ mod tests {
                 auth_signer: Arc::new(key.clone()),
                 pb_certificate: read("DPpb/CERT_S_SM_DPpb_ECDSA_NIST.der"),
                 pb_signer: Arc::new(key),
+                sub_cas: Vec::new(),
             }),
             ci_key_id: vec![1; 20],
             server_challenge: [0; 16],

@@ -19,7 +19,10 @@ pub(crate) struct TestEuicc {
     pub(crate) eid: [u8; 16],
     pub(crate) certificate: Certificate,
     pub(crate) key: PrivateKey,
+    /// Certifies the first: an EUM or its sub-CA.
     pub(crate) eum: Certificate,
+    /// The rest of the chain.
+    pub(crate) others: Option<Vec<Certificate>>,
     pub(crate) ci_key_ids: Vec<KeyIdentifier>,
     pub(crate) info2: EuiccInfo2,
     /// Kept over sessions, as an eUICC does for a download that was interrupted.
@@ -81,6 +84,7 @@ impl TestEuicc {
             certificate,
             key,
             eum,
+            others: None,
             ci_key_ids,
             one_time: None,
             next_seq_number: 1,
@@ -152,7 +156,7 @@ impl TestEuicc {
                     euicc_signature1,
                     euicc_certificate: carried(&self.certificate),
                     eum_certificate: carried(&self.eum),
-                    other_certs_in_chain: None,
+                    other_certs_in_chain: self.carried_others(),
                     extensions: Default::default(),
                 },
             ),
@@ -325,7 +329,7 @@ impl TestEuicc {
             tbs_other_notification: metadata,
             euicc_certificate: carried(&self.certificate),
             eum_certificate: carried(&self.eum),
-            other_certs_in_chain: None,
+            other_certs_in_chain: self.carried_others(),
             extensions: Default::default(),
         })
     }
@@ -354,6 +358,18 @@ impl TestEuicc {
             ),
             extensions: Default::default(),
         })
+    }
+
+    fn carried_others(&self) -> Option<Vec<rsp::sgp22::Certificate>> {
+        let others = self.others.as_ref()?;
+        Some(others.iter().map(carried).collect())
+    }
+
+    /// Under this CI, which an EUM below a sub-CA does not name.
+    pub(crate) fn under_ci(mut self, key_id: &[u8]) -> Self {
+        self.ci_key_ids = vec![KeyIdentifier(Octets(key_id.to_vec()))];
+        self.info2 = info2(&self.ci_key_ids);
+        self
     }
 
     pub(crate) fn sign(&self, parts: &[&[u8]]) -> Signature {

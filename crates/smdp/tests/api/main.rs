@@ -16,5 +16,6 @@ mod notifications;
 mod orders;
 mod progress;
 mod refusals;
+mod sub_cas;
 mod support;
 mod tls;

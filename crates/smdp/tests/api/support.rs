@@ -79,6 +79,7 @@ pub(crate) fn identity(curve: &str) -> ServerIdentity {
         ))),
         pb_certificate: certificate(&format!("variant-o/DPpb/CERT_S_SM_DPpb_ECDSA_{curve}")),
         pb_signer: Arc::new(key(&format!("variant-o/DPpb/SK_S_SM_DPpb_ECDSA_{curve}"))),
+        sub_cas: Vec::new(),
     }
 }
 
@@ -100,11 +101,20 @@ impl Lab {
     }
 
     pub(crate) fn with_store(config: Config, store: Store, seed: u64) -> Self {
+        Self::with_identities(config, store, seed, identities())
+    }
+
+    pub(crate) fn with_identities(
+        config: Config,
+        store: Store,
+        seed: u64,
+        identities: Identities,
+    ) -> Self {
         let clock = Arc::new(AtomicI64::new(NOW));
         let told = Arc::clone(&clock);
         let clock_fn = move || Timestamp::from_second(told.load(Ordering::Relaxed)).unwrap();
         let rng = ChaCha20Rng::seed_from_u64(seed);
-        let smdp = Smdp::open(config, store, identities(), clock_fn, rng).unwrap();
+        let smdp = Smdp::open(config, store, identities, clock_fn, rng).unwrap();
         Self { smdp, clock }
     }
 
