@@ -1,4 +1,4 @@
-#[allow(dead_code, reason = "for the tests of the crate")]
+#[allow(dead_code, unused_imports, reason = "for the tests of the crate")]
 #[path = "../../crates/ipa/tests/it/support/mod.rs"]
 mod support;
 #[path = "targets/ipa.rs"]
