@@ -6,12 +6,14 @@
 //! a repeated name for example, is refused.
 
 use std::fmt;
+use std::io::Write;
 use std::str::FromStr;
 
 use rsp::ids::Eid;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
+use crate::canonical::{DEPTH_MAX, push_integer, push_string, push_value};
 use crate::hash::Hash;
 
 /// Octets of an encoded entry at most: what fits an entry of a bundle (C2SP tlog-tiles, "Log entries").
@@ -94,6 +96,9 @@ pub enum EntryError {
     /// The body is something else than an object.
     #[error("the body of an entry must be an object")]
     Body,
+    /// Arrays and objects in each other beyond measure.
+    #[error("the body of an entry has more than {DEPTH_MAX} levels")]
+    Deep,
     /// Not a kind.
     #[error(
         "a kind is 1 to 64 characters: lower-case words of letters, digits and '-', joined by dots"
@@ -115,34 +120,50 @@ pub enum EntryError {
 impl Entry {
     /// The canonical encoding, whose hash is the leaf of the tree.
     pub fn encode(&self) -> Result<Vec<u8>, EntryError> {
-        check_numbers(&self.body)?;
+        let mut octets = Vec::with_capacity(512);
+        self.encode_into(&mut octets)?;
+        Ok(octets)
+    }
+
+    /// Appends the canonical encoding. What is written here is read back by `decode`: kinds, actors and EIDs are valid by
+    /// construction, everything else is checked on the way. After an error `out` holds a part of it.
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), EntryError> {
         if !self.body.is_object() {
             return Err(EntryError::Body);
         }
-        for number in [self.number, self.at] {
-            if number > INTEGER_MAX {
-                return Err(EntryError::Number(number.to_string()));
+        let sequence = self.device.as_ref().map(|link| link.sequence);
+        for number in [Some(self.number), Some(self.at), sequence] {
+            if number.is_some_and(|number| number > INTEGER_MAX) {
+                return Err(EntryError::Number(number.unwrap_or_default().to_string()));
             }
         }
-        let wire = Wire {
-            v: 1,
-            number: self.number,
-            at: self.at,
-            kind: self.kind.0.clone(),
-            device: self.device.as_ref().map(|link| WireLink {
-                eid: link.eid.to_string(),
-                sequence: link.sequence,
-                previous: link.previous,
-            }),
-            actor: self.actor.0.clone(),
-            body: self.body.clone(),
-        };
-        let octets =
-            serde_jcs::to_vec(&wire).map_err(|error| EntryError::Malformed(error.to_string()))?;
-        if octets.len() > ENTRY_MAX {
-            return Err(EntryError::TooLong(octets.len()));
+        let start = out.len();
+        out.extend_from_slice(b"{\"actor\":");
+        push_string(out, &self.actor.0);
+        out.extend_from_slice(b",\"at\":");
+        push_integer(out, self.at);
+        out.extend_from_slice(b",\"body\":");
+        push_value(out, &self.body, DEPTH_MAX)?;
+        if let Some(link) = &self.device {
+            link.check()?;
+            let _ = write!(out, ",\"device\":{{\"eid\":\"{}\"", link.eid);
+            if let Some(previous) = link.previous {
+                let _ = write!(out, ",\"previous\":\"{previous}\"");
+            }
+            out.extend_from_slice(b",\"sequence\":");
+            push_integer(out, link.sequence);
+            out.push(b'}');
         }
-        Ok(octets)
+        out.extend_from_slice(b",\"kind\":");
+        push_string(out, &self.kind.0);
+        out.extend_from_slice(b",\"number\":");
+        push_integer(out, self.number);
+        out.extend_from_slice(b",\"v\":1}");
+        let length = out.len() - start;
+        if length > ENTRY_MAX {
+            return Err(EntryError::TooLong(length));
+        }
+        Ok(())
     }
 
     /// Reads an encoding, which must be the canonical one.
@@ -161,14 +182,13 @@ impl Entry {
         let device = match wire.device {
             None => None,
             Some(link) => {
-                if link.sequence == 0 || (link.sequence == 1) != link.previous.is_none() {
-                    return Err(EntryError::Link);
-                }
-                Some(Link {
+                let link = Link {
                     eid: link.eid.parse().map_err(|error| malformed(&error))?,
                     sequence: link.sequence,
                     previous: link.previous,
-                })
+                };
+                link.check()?;
+                Some(link)
             }
         };
         let entry = Self {
@@ -191,6 +211,15 @@ impl Entry {
     /// The device it concerns.
     pub fn eid(&self) -> Option<Eid> {
         self.device.as_ref().map(|link| link.eid)
+    }
+}
+
+impl Link {
+    fn check(&self) -> Result<(), EntryError> {
+        if self.sequence == 0 || (self.sequence == 1) != self.previous.is_none() {
+            return Err(EntryError::Link);
+        }
+        Ok(())
     }
 }
 
@@ -252,25 +281,23 @@ impl fmt::Display for Actor {
 }
 
 /// The members of an entry in JSON.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire {
     v: u8,
     number: u64,
     at: u64,
     kind: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<WireLink>,
     actor: String,
     body: Value,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireLink {
     eid: String,
     sequence: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<Hash>,
 }
 
@@ -284,32 +311,11 @@ fn is_kind(text: &str) -> bool {
     text.len() <= 64 && text.split('.').all(word)
 }
 
-/// Refuses numbers that canonical JSON would round. Values come from the parser or were built in memory; the parser's
-/// limit of 128 levels bounds the recursion for the former, and `encode` is given bodies by this program for the latter.
-fn check_numbers(value: &Value) -> Result<(), EntryError> {
-    match value {
-        Value::Number(number) => {
-            let fits = number
-                .as_u64()
-                .is_some_and(|integer| integer <= INTEGER_MAX)
-                || number
-                    .as_i64()
-                    .is_some_and(|integer| integer.unsigned_abs() <= INTEGER_MAX);
-            if fits {
-                Ok(())
-            } else {
-                Err(EntryError::Number(number.to_string()))
-            }
-        }
-        Value::Array(values) => values.iter().try_for_each(check_numbers),
-        Value::Object(members) => members.values().try_for_each(check_numbers),
-        Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canonical::tests::values;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn entry(body: Value) -> Entry {
@@ -380,6 +386,32 @@ mod tests {
             assert!(Entry::decode(altered.as_bytes()).is_err(), "{altered}");
         }
         assert!(Entry::decode(&[b'['; ENTRY_MAX]).is_err());
+    }
+
+    proptest! {
+        /// Appending relies on it: whatever is written is read back as the same.
+        #[test]
+        fn what_is_encoded_is_decoded(
+            body in prop::collection::hash_map(any::<String>(), values(), 0..5),
+            actor in "[^\\p{Cc}]{1,256}",
+            number in 0..=INTEGER_MAX,
+            link in prop::option::of((0u64..1_000, 1..=INTEGER_MAX, any::<[u8; 32]>())),
+        ) {
+            let entry = Entry {
+                number,
+                at: INTEGER_MAX - number,
+                kind: "a.b".parse().unwrap(),
+                device: link.map(|(device, sequence, previous)| Link {
+                    eid: Eid::with_check_digits(&format!("89{device:028}")).unwrap(),
+                    sequence,
+                    previous: (sequence > 1).then_some(Hash(previous)),
+                }),
+                actor: actor.parse().unwrap(),
+                body: body.into_iter().collect(),
+            };
+            let octets = entry.encode().unwrap();
+            prop_assert_eq!(Entry::decode(&octets).unwrap(), entry);
+        }
     }
 
     #[test]

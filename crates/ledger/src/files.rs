@@ -20,6 +20,9 @@ pub trait Files: ReadFiles {
     fn make_folder(&mut self, path: &str) -> io::Result<bool>;
     /// Creates a file or replaces its content. The folder exists.
     fn write(&mut self, path: &str, octets: &[u8]) -> io::Result<()>;
+    /// Replaces a part of a file's content, creating or extending it if need be, with zeros up to `offset`. The folder
+    /// exists. A power cut may leave any of the blocks written, but touches none outside of the part.
+    fn write_at(&mut self, path: &str, offset: u64, octets: &[u8]) -> io::Result<()>;
     /// Makes the content of a file durable.
     fn sync(&mut self, path: &str) -> io::Result<()>;
     /// Makes the names in a folder durable.
@@ -51,6 +54,10 @@ impl<F: Files + ?Sized> Files for &mut F {
 
     fn write(&mut self, path: &str, octets: &[u8]) -> io::Result<()> {
         (**self).write(path, octets)
+    }
+
+    fn write_at(&mut self, path: &str, offset: u64, octets: &[u8]) -> io::Result<()> {
+        (**self).write_at(path, offset, octets)
     }
 
     fn sync(&mut self, path: &str) -> io::Result<()> {

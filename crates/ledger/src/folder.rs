@@ -1,8 +1,10 @@
 //! A folder of the file system as the place of a ledger.
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::files::{Files, ReadFiles};
 
@@ -17,7 +19,9 @@ const LOCK: &str = ".lock";
 pub struct FolderStore {
     root: PathBuf,
     /// Locked for as long as it is open.
-    _lock: Option<File>,
+    lock: Option<Arc<File>>,
+    /// Files that are written in parts, which stay open: they are written and synced all the time.
+    parts: HashMap<String, File>,
 }
 
 impl FolderStore {
@@ -25,7 +29,18 @@ impl FolderStore {
     pub fn reader(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
-            _lock: None,
+            lock: None,
+            parts: HashMap::new(),
+        }
+    }
+
+    /// Another handle of the same writer, for a thread that publishes while this one appends. The folder stays locked until
+    /// both are gone.
+    pub fn companion(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            lock: self.lock.clone(),
+            parts: HashMap::new(),
         }
     }
 
@@ -48,7 +63,8 @@ impl FolderStore {
         })?;
         Ok(Self {
             root,
-            _lock: Some(lock),
+            lock: Some(Arc::new(lock)),
+            parts: HashMap::new(),
         })
     }
 
@@ -101,8 +117,25 @@ impl Files for FolderStore {
         File::create(self.at(path))?.write_all(octets)
     }
 
+    fn write_at(&mut self, path: &str, offset: u64, octets: &[u8]) -> io::Result<()> {
+        if !self.parts.contains_key(path) {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(self.at(path))?;
+            self.parts.insert(path.to_owned(), file);
+        }
+        let file = self.parts.get_mut(path).ok_or(io::ErrorKind::NotFound)?;
+        file.seek(SeekFrom::Start(offset))?;
+        file.write_all(octets)
+    }
+
     fn sync(&mut self, path: &str) -> io::Result<()> {
-        File::open(self.at(path))?.sync_data()
+        match self.parts.get(path) {
+            Some(file) => file.sync_data(),
+            None => File::open(self.at(path))?.sync_data(),
+        }
     }
 
     fn sync_folder(&mut self, path: &str) -> io::Result<()> {
@@ -110,10 +143,13 @@ impl Files for FolderStore {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.parts.remove(from);
+        self.parts.remove(to);
         fs::rename(self.at(from), self.at(to))
     }
 
     fn remove(&mut self, path: &str) -> io::Result<()> {
+        self.parts.remove(path);
         absent_is_fine(fs::remove_file(self.at(path)))
     }
 
@@ -151,5 +187,20 @@ mod tests {
         assert_eq!(files.read("a", 5).unwrap().unwrap(), b"12345");
         assert!(files.read("a", 4).is_err());
         assert_eq!(files.read("b", 4).unwrap(), None);
+    }
+
+    #[test]
+    fn a_part_is_replaced_and_the_rest_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = FolderStore::exclusive(folder.path()).unwrap();
+        files.write_at("a", 0, b"12345").unwrap();
+        files.write_at("a", 3, b"abc").unwrap();
+        files.sync("a").unwrap();
+        assert_eq!(files.read("a", 9).unwrap().unwrap(), b"123abc");
+        let mut again = files.companion();
+        drop(files);
+        FolderStore::exclusive(folder.path()).unwrap_err();
+        again.write_at("a", 1, b"xy").unwrap();
+        assert_eq!(again.read("a", 9).unwrap().unwrap(), b"1xyabc");
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::Signer;
 use rand_core::CryptoRng;
 use signed_note::{StandardSigner, StandardVerifier, Verifier};
 use zeroize::Zeroizing;
@@ -17,6 +18,7 @@ const COSIGNATURE: u8 = 0x04;
 /// What signs the checkpoints of one ledger. Its name is the ledger's origin.
 pub struct SigningKey {
     pub(crate) signer: StandardSigner,
+    key: ed25519_dalek::SigningKey,
     public: PublicKey,
     text: Zeroizing<String>,
 }
@@ -90,10 +92,11 @@ impl SigningKey {
             .get(1..)
             .and_then(|seed| <&[u8; 32]>::try_from(seed).ok())
             .ok_or(KeyError::Text)?;
-        let public = ed25519_dalek::SigningKey::from_bytes(seed).verifying_key();
+        let key = ed25519_dalek::SigningKey::from_bytes(seed);
         Ok(Self {
             signer,
-            public: signed_note::new_ed25519_verifier_key(origin, &public).parse()?,
+            public: signed_note::new_ed25519_verifier_key(origin, &key.verifying_key()).parse()?,
+            key,
             text: Zeroizing::new(text.to_owned()),
         })
     }
@@ -101,6 +104,11 @@ impl SigningKey {
     /// The text form. It is the secret: keep it where the other keys are.
     pub fn to_text(&self) -> Zeroizing<String> {
         self.text.clone()
+    }
+
+    /// Signs something that is no note: a commit in the journal.
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.key.sign(message).to_bytes()
     }
 
     /// What verifies its signatures.

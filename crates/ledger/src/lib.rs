@@ -29,6 +29,7 @@
 //! Merkle trees come from `tlog_tiles`, notes from `signed_note`, canonical JSON from `serde_jcs`. This crate reads no
 //! clock, draws no randomness, and touches files only through [`Files`], of which [`FolderStore`] is the usual one.
 
+mod canonical;
 pub mod checkpoint;
 mod edge;
 pub mod entry;
@@ -36,12 +37,17 @@ mod files;
 mod folder;
 mod hash;
 pub mod heads;
+mod journal;
 mod key;
 pub mod layout;
 mod log;
 mod proof;
+mod publication;
 mod read;
+mod report;
+pub mod snapshot;
 mod tiles;
+mod tip;
 mod verify;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Cosignature};
@@ -51,10 +57,13 @@ pub use folder::FolderStore;
 pub use hash::{Hash, NoHash};
 pub use heads::Break;
 pub use key::{KeyError, PublicKey, SigningKey, WitnessKey};
-pub use log::{AppendError, Appended, Ledger, OpenError};
+pub use log::{AppendError, Appended, Ledger, OpenError, Opening, Visitor};
 pub use proof::{
-    BUNDLE_JSON_MAX, Bundle, CheckError, HeadProof, History, Inclusion, ProofError, Proven,
-    check_bundle, check_consistency, check_inclusion,
+    BUNDLE_JSON_MAX, Bundle, CheckError, Checked, HeadProof, History, Included, Inclusion,
+    ProofError, Proven, check_bundle, check_consistency,
 };
-pub use read::Reader;
-pub use verify::{FINDINGS_MAX, Finding, Report, verify};
+pub use publication::{Publication, Published};
+pub use read::{Reader, Trail};
+pub use report::{FINDINGS_MAX, Finding, Report};
+pub use snapshot::Unusable;
+pub use verify::verify;

@@ -1,6 +1,6 @@
 //! Appending: the one writer of a ledger.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 
@@ -8,54 +8,106 @@ use rsp::ids::Eid;
 use tlog_tiles::tlog;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::edge::Edge;
-use crate::entry::{Actor, Draft, Entry, EntryError, Link};
+use crate::entry::{Draft, Entry, EntryError, Link};
 use crate::files::Files;
 use crate::hash::Hash;
 use crate::heads::Heads;
+use crate::journal::{self, COMMIT_MAX, Journal};
 use crate::key::{SigningKey, WitnessKey};
-use crate::layout::{
-    BUNDLE_MAX, CHECKPOINT, PENDING, WIDTH, bundle_path, hashes_at, partials, push_entry, tile_path,
-};
+use crate::layout::{BUNDLE_MAX, CHECKPOINT, PENDING, WIDTH, bundle_path};
 use crate::proof::{Bundle, ProofError};
-use crate::read::Reader;
-use crate::verify::{self, Finding, Report, read_checkpoint};
-
-/// Who writes the ledger's own entries.
-const OWN_ACTOR: &str = "ledger";
+use crate::publication::{Publication, Published, is_torn, publish, recover, unsound};
+use crate::read::{Reader, Trail};
+use crate::report::{Finding, Report};
+use crate::snapshot::{self, Unusable};
+use crate::tip::{SealError, Tip};
+use crate::verify::{self, continue_with, read_checkpoint};
 
 /// A ledger open for appending.
 ///
+/// # What is durable when
+///
+/// [`append`](Ledger::append) puts a commit into the journal: one write and one sync, whatever the number of entries. The
+/// numbers, hashes and chains of these entries are final. [`publish`](Ledger::publish) makes tiles and a checkpoint of all
+/// commits; the owner calls it after so many entries or so much time, and before it closes the ledger. Opening a ledger
+/// publishes what the journal holds.
+///
 /// # What a crash leaves
 ///
-/// An append writes tiles and bundles that the published checkpoint does not cover, makes them durable, writes the next
-/// checkpoint under a name of its own, makes it durable, and renames it. From the moment the second name is durable the
-/// append has happened: opening the ledger completes the rename. Before that moment it has not, and the next append
-/// overwrites what it left. So nobody can have read a checkpoint that a power cut takes back, which would look like a fork.
+/// Publishing records the heads of devices in an entry of the ledger's own, which therefore gets the number behind the
+/// newest commit. That entry, the root and the signature follow from the commits alone. First the other file of the journal
+/// begins, durably, the generation behind that root; then tiles and bundles are made durable, then the checkpoint under a
+/// name of its own, and that is renamed. A file of the journal is used again only after the checkpoint that covers what it
+/// held has been renamed. So at any moment the published checkpoint, the generation of the journal that continues it, and
+/// perhaps the generation behind that, give all commits with their numbers. Once the checkpoint is durable under its own
+/// name the publication has happened: opening the ledger completes the rename. Nobody can have read a checkpoint that a
+/// power cut takes back, which would look like a fork.
 pub struct Ledger<F> {
     files: F,
     key: SigningKey,
-    edge: Edge,
-    heads: Heads,
-    /// The octets of the unfinished bundle.
-    bundle: Vec<u8>,
+    tip: Tip,
+    journal: Journal,
     checkpoint: Checkpoint,
-    /// Folders whose names are known to be durable. One that an interrupted append made may be there and not be durable.
+    /// A publication was begun and is not finished.
+    publishing: bool,
+    /// Folders whose names are known to be durable.
     folders: HashSet<String>,
-    /// An append failed half-way. What is on the disk is known only after opening it again.
+    /// The file for the next snapshot.
+    snapshot: usize,
+    /// Something failed half-way. What is on the disk is known only after opening it again.
     broken: bool,
+    opening: Opening,
 }
 
 /// What an append has made durable.
 #[derive(Debug)]
 pub struct Appended {
-    /// The entries, in the order of their drafts. The ledger's own entry behind them is not among them.
+    /// The entries, in the order of their drafts.
     pub entries: Vec<Entry>,
-    /// The checkpoint that covers them.
-    pub checkpoint: Checkpoint,
 }
 
-/// Why an append failed.
+/// How a ledger was opened.
+#[derive(Debug, Clone, Default)]
+pub struct Opening {
+    /// Entries that were there, the journal's included.
+    pub entries: u64,
+    /// Entries of these that were decoded and given to the visitor. All others are covered by the snapshot; their hashes
+    /// were checked.
+    pub visited: u64,
+    /// How many entries the restored snapshot stands for; none if there was none to restore, so that everything was replayed.
+    pub restored: Option<u64>,
+    /// Snapshots that could not be used. Worth a warning: with none at all opening takes longer, and somebody may have
+    /// altered them.
+    pub unusable: Vec<Unusable>,
+    /// Entries that were durable in the journal and not published.
+    pub journaled: u64,
+    /// A commit at the end of the journal was not whole and was dropped. It was never acknowledged, if the journal is as
+    /// the ledger wrote it.
+    pub torn: bool,
+}
+
+/// What opening a ledger gives to its owner.
+///
+/// Every `FnMut(&Entry)` is a visitor that takes no snapshots.
+pub trait Visitor {
+    /// Offers a snapshot of the first `size` entries, written by [`Ledger::snapshot`] with this version. Whoever takes it
+    /// returns true and is given the entries from `size` on; otherwise an older snapshot is offered, or all entries follow.
+    fn restore(&mut self, size: u64, version: u32, state: &[u8]) -> bool {
+        let _ = (size, version, state);
+        false
+    }
+
+    /// Takes the next entry.
+    fn visit(&mut self, entry: &Entry);
+}
+
+impl<T: FnMut(&Entry)> Visitor for T {
+    fn visit(&mut self, entry: &Entry) {
+        self(entry);
+    }
+}
+
+/// Why an append or a publication failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// One of the drafts cannot become an entry. Nothing was appended.
@@ -67,11 +119,20 @@ pub enum AppendError {
         #[source]
         error: EntryError,
     },
-    /// Writing failed. Whether it was appended shows when the ledger is opened again.
+    /// Too much for one commit. Nothing was appended.
+    #[error("the drafts have {0} octets together; at most {COMMIT_MAX} can be appended at once")]
+    TooLong(usize),
+    /// The journal is full, and a publication that was begun is not finished. Nothing was appended.
+    #[error("the journal is full until the publication that was begun is finished")]
+    Full,
+    /// A publication was begun and is not finished.
+    #[error("a publication was begun and is not finished")]
+    Publishing,
+    /// Writing failed. Whether it happened shows when the ledger is opened again.
     #[error("the ledger could not be written; open it again to see what it holds")]
     Write(#[source] io::Error),
-    /// An append failed before.
-    #[error("an earlier append failed; open the ledger again")]
+    /// Something failed before.
+    #[error("an earlier write failed; open the ledger again")]
     Broken,
     /// The checkpoint could not be made.
     #[error("the checkpoint could not be made")]
@@ -99,6 +160,9 @@ pub enum OpenError {
     /// The first checkpoint could not be made.
     #[error("the first checkpoint could not be made")]
     Checkpoint(#[source] CheckpointError),
+    /// What the journal holds could not be published.
+    #[error("what the journal holds could not be published")]
+    Publish(#[source] AppendError),
 }
 
 impl<F: Files> Ledger<F> {
@@ -113,31 +177,39 @@ impl<F: Files> Ledger<F> {
         if published || pending || has_entries(&files)? {
             return Err(OpenError::Exists);
         }
-        files.make_folder("tile")?;
         let checkpoint = Checkpoint::sign(0, Hash::EMPTY, &key).map_err(OpenError::Checkpoint)?;
+        if journal::has_commits(&files, key.public(), &checkpoint) {
+            return Err(OpenError::Exists);
+        }
+        files.make_folder("tile")?;
+        let journal = Journal::begin(&mut files, &key, 0, 0, Hash::EMPTY)?;
+        files.write_at(journal::FILES[1], 0, &[])?;
         publish(&mut files, &checkpoint)?;
         Ok(Self {
             files,
             key,
-            edge: Edge::default(),
-            heads: Heads::default(),
-            bundle: Vec::new(),
+            tip: Tip::default(),
+            journal,
             checkpoint,
+            publishing: false,
             folders: HashSet::new(),
+            snapshot: 0,
             broken: false,
+            opening: Opening::default(),
         })
     }
 
-    /// Opens a ledger: completes what a crash interrupted, reads every entry, verifies everything, and refuses to go on if
-    /// anything does not add up.
+    /// Opens a ledger: completes what a crash interrupted, hashes every entry, verifies everything, publishes what the
+    /// journal holds, and refuses to go on if anything does not add up.
     ///
-    /// `remembered` is a checkpoint seen before, kept where an attacker on this disk cannot put an old one. Each entry is
-    /// given to `visit` in order; what was done with them counts only if the ledger opens.
+    /// `remembered` is a checkpoint seen before, kept where an attacker on this disk cannot put an old one. `visitor` is
+    /// offered the newest snapshot and given all entries behind it, in order; what was done with them counts only if the
+    /// ledger opens.
     pub fn open(
         mut files: F,
         key: SigningKey,
         remembered: Option<&Checkpoint>,
-        visit: &mut dyn FnMut(&Entry),
+        visitor: &mut dyn Visitor,
     ) -> Result<Self, OpenError> {
         recover(&mut files, &key)?;
         let checkpoint = match read_checkpoint(&files, CHECKPOINT, key.public()) {
@@ -145,81 +217,188 @@ impl<F: Files> Ledger<F> {
             Ok(None) => return Err(unsound(Finding::NoCheckpoint)),
             Err(finding) => return Err(unsound(finding)),
         };
-        let replay = verify::replay(&files, checkpoint.clone(), remembered, visit);
-        if !replay.report.is_good() {
-            return Err(OpenError::Unsound(Box::new(replay.report)));
+        let size = checkpoint.size();
+        let mut opening = Opening::default();
+        let (heads, file) = restore(&files, size, visitor, &mut opening);
+        let known = opening.restored.unwrap_or(0);
+        let mut visit = |entry: &Entry| {
+            opening.visited += 1;
+            visitor.visit(entry);
+        };
+        let replay = verify::replay(
+            &files,
+            checkpoint.clone(),
+            remembered,
+            heads,
+            known,
+            &mut visit,
+        );
+        let pending = journal::pending(&files, key.public(), &checkpoint)
+            .and_then(|pending| pending.ok_or(Finding::JournalMissing { size }));
+        let mut report = replay.report;
+        let pending = match pending {
+            Ok(pending) => pending,
+            Err(finding) => {
+                report.add(finding);
+                return Err(OpenError::Unsound(Box::new(report)));
+            }
+        };
+        if !report.is_good() {
+            return Err(OpenError::Unsound(Box::new(report)));
         }
-        Ok(Self {
+        // A process that was killed may have written commits and not synced them. From here on they count.
+        for path in journal::FILES {
+            files.write_at(path, 0, &[])?;
+            files.sync(path)?;
+        }
+        files.sync_folder("")?;
+
+        let mut ledger = Self {
+            tip: Tip::of(replay.edge, replay.heads, replay.bundle, replay.last_at),
+            journal: Journal::resume(&pending.current),
             files,
             key,
-            edge: replay.edge,
-            heads: replay.heads,
-            bundle: replay.bundle,
             checkpoint,
+            publishing: false,
             folders: HashSet::new(),
+            snapshot: file.map_or(0, |file| 1 - file),
             broken: false,
-        })
+            opening: Opening::default(),
+        };
+        continue_with(&mut ledger.tip, &pending.current, &mut visit).map_err(unsound)?;
+        if let Some(next) = &pending.next {
+            // Its generation of the journal has begun already, so that nothing may be put in its place before the
+            // checkpoint in front of it is published.
+            let (heads, publication) = ledger.seal(true).map_err(OpenError::Publish)?;
+            let found = publication.checkpoint.root();
+            if found != next.root {
+                return Err(unsound(Finding::JournalForked {
+                    size: next.size,
+                    journal: next.root,
+                    found,
+                }));
+            }
+            let published = publication.write(&mut ledger.files)?;
+            ledger.finish(published);
+            ledger.journal = Journal::resume(next);
+            visit(&heads);
+            continue_with(&mut ledger.tip, next, &mut visit).map_err(unsound)?;
+        }
+        opening.entries = ledger.tip.size();
+        opening.journaled = ledger.tip.size() - size;
+        opening.torn = pending.is_torn();
+        opening.note_missing(replay.snapshot);
+        ledger.opening = opening;
+        ledger.publish().map_err(OpenError::Publish)?;
+        Ok(ledger)
     }
 
-    /// Appends entries, all or none, and returns when they survive a power cut. One call costs a handful of writes however
-    /// many drafts it is given, so a busy caller collects drafts while the call before is under way.
+    /// Appends entries, all or none, and returns when they survive a power cut. Costs one sync, so a busy caller collects
+    /// drafts while the call before is under way. Their numbers and chains are final from then on; [`Self::publish`] makes
+    /// them readable by others.
     pub fn append(&mut self, drafts: Vec<Draft>) -> Result<Appended, AppendError> {
         if self.broken {
             return Err(AppendError::Broken);
         }
-        let Some(at) = drafts.last().map(|draft| draft.at) else {
+        if drafts.is_empty() {
             return Ok(Appended {
                 entries: Vec::new(),
-                checkpoint: self.checkpoint.clone(),
             });
-        };
-        let prepared = self.prepare(drafts)?;
-        // Until everything is on disk, memory is ahead of it.
-        self.broken = true;
-        let before = self.edge.size();
-        let mut batch = Batch::default();
-        let mut entries = Vec::with_capacity(prepared.len());
-        for (entry, octets, leaf) in prepared {
-            if let Some(eid) = entry.eid() {
-                self.heads
-                    .record(eid, entry.number, leaf)
-                    .map_err(AppendError::Tree)?;
+        }
+        if self.journal.is_full() {
+            if self.publishing {
+                return Err(AppendError::Full);
             }
-            self.push(&octets, leaf, &mut batch);
-            entries.push(entry);
+            self.publish()?;
         }
-        let actor: Actor = OWN_ACTOR.parse().map_err(AppendError::Heads)?;
-        let heads = self
-            .heads
-            .entry(self.edge.size(), at, actor)
-            .map_err(AppendError::Tree)?;
-        let octets = heads.encode().map_err(AppendError::Heads)?;
-        self.push(&octets, Hash::of_leaf(&octets), &mut batch);
-
-        let size = self.edge.size();
-        let root = self.edge.root().map_err(AppendError::Tree)?;
-        for (level, index, hashes) in self.edge.unfinished() {
-            let now = hashes_at(level, size);
-            if hashes_at(level, before) != now {
-                batch.add(tile_path(level, index, now % WIDTH), hashes.to_vec());
-            }
-        }
-        if !self.bundle.is_empty() {
-            batch.add(bundle_path(size / WIDTH, size % WIDTH), self.bundle.clone());
-        }
-        let checkpoint =
-            Checkpoint::sign(size, root, &self.key).map_err(AppendError::Checkpoint)?;
-        batch
-            .write(&mut self.files, &mut self.folders)
-            .map_err(AppendError::Write)?;
-        publish(&mut self.files, &checkpoint).map_err(AppendError::Write)?;
-        self.checkpoint = checkpoint.clone();
-        self.broken = false;
-        batch.tidy(&mut self.files, &mut self.folders, before);
-        Ok(Appended {
+        let Prepared {
             entries,
-            checkpoint,
-        })
+            frame,
+            leaves,
+        } = self.prepare(drafts)?;
+        let length = Journal::entries(&frame).len();
+        let count = u32::try_from(entries.len())
+            .ok()
+            .filter(|_| length <= COMMIT_MAX)
+            .ok_or(AppendError::TooLong(length))?;
+        // If this fails, nobody knows what is on the disk.
+        self.broken = true;
+        let frame = self
+            .journal
+            .commit(&mut self.files, &self.key, frame, self.tip.size(), count)
+            .map_err(AppendError::Write)?;
+        let (octets, _) = crate::layout::entries(Journal::entries(&frame));
+        for ((entry, octets), leaf) in entries.iter().zip(octets).zip(leaves) {
+            self.tip.push(entry, octets, leaf);
+        }
+        self.broken = false;
+        Ok(Appended { entries })
+    }
+
+    /// Publishes all commits: writes tiles and bundles, and a checkpoint that covers them. Costs some ten syncs or more.
+    /// Does nothing if everything is published.
+    pub fn publish(&mut self) -> Result<&Checkpoint, AppendError> {
+        if let Some(publication) = self.begin()? {
+            self.broken = true;
+            let published = publication
+                .write(&mut self.files)
+                .map_err(AppendError::Write)?;
+            self.broken = false;
+            self.finish(published);
+        }
+        Ok(&self.checkpoint)
+    }
+
+    /// Begins a publication of all commits, to be written by another thread while this one goes on to append: it costs one
+    /// sync here. None if everything is published. Give what was written to [`Self::finish`]. Only one at a time.
+    pub fn begin(&mut self) -> Result<Option<Publication>, AppendError> {
+        if self.broken {
+            return Err(AppendError::Broken);
+        }
+        if self.publishing {
+            return Err(AppendError::Publishing);
+        }
+        if self.tip.unpublished() == 0 {
+            return Ok(None);
+        }
+        let (_, publication) = self.seal(false)?;
+        Ok(Some(publication))
+    }
+
+    /// Ends a publication.
+    pub fn finish(&mut self, published: Published) {
+        self.checkpoint = published.checkpoint;
+        self.folders = published.folders;
+        self.publishing = false;
+    }
+
+    /// Keeps what the owner has made of all entries so far, so that opening the ledger needs not replay them: `state` is
+    /// given back to [`Visitor::restore`] with its version. Publishes, and costs a write of the octets.
+    pub fn snapshot(&mut self, version: u32, state: &[u8]) -> Result<(), AppendError> {
+        if self.broken {
+            return Err(AppendError::Broken);
+        }
+        if self.publishing {
+            return Err(AppendError::Publishing);
+        }
+        if self.journal.is_full() {
+            // Appending would publish first and give the entry another number than the snapshot names.
+            self.publish()?;
+        }
+        let index = self.tip.heads.to_octets();
+        let size = self.tip.size();
+        let body = snapshot::write(&mut self.files, self.snapshot, size, version, &index, state)
+            .map_err(AppendError::Write)?;
+        self.append(vec![Draft {
+            at: self.tip.last_at(),
+            kind: snapshot::kind(),
+            device: None,
+            actor: crate::tip::own_actor().map_err(AppendError::Heads)?,
+            body,
+        }])?;
+        self.snapshot = 1 - self.snapshot;
+        self.publish()?;
+        Ok(())
     }
 
     /// Adds a witness's cosignature to the published checkpoint. A checkpoint that was replaced meanwhile is refused with
@@ -227,6 +406,9 @@ impl<F: Files> Ledger<F> {
     pub fn cosign(&mut self, line: &str, witness: &WitnessKey) -> Result<(), AppendError> {
         if self.broken {
             return Err(AppendError::Broken);
+        }
+        if self.publishing {
+            return Err(AppendError::Publishing);
         }
         let cosigned = self
             .checkpoint
@@ -239,14 +421,29 @@ impl<F: Files> Ledger<F> {
         Ok(())
     }
 
+    /// Entries so far, all of them durable: the number of the next one, unless a publication comes first.
+    pub fn size(&self) -> u64 {
+        self.tip.size()
+    }
+
+    /// Entries since the last publication was begun.
+    pub fn unpublished(&self) -> u64 {
+        self.tip.unpublished()
+    }
+
     /// The published checkpoint.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
+    /// How this ledger was opened.
+    pub fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
     /// How many entries a device has, and where they are.
     pub fn numbers(&self, eid: Eid) -> &[u64] {
-        self.heads.numbers(eid)
+        self.tip.heads.numbers(eid)
     }
 
     /// Reads from the ledger as of its published checkpoint.
@@ -254,12 +451,31 @@ impl<F: Files> Ledger<F> {
         Reader::at(&self.files, self.checkpoint.clone())
     }
 
-    /// All entries of a device, with the proof that they are all.
-    pub fn history(&self, eid: Eid) -> Result<Bundle, ProofError> {
+    /// All entries of a device, with the proof that they are all, and the entries of these numbers as context. Publishes
+    /// first if some of them are not published.
+    pub fn history(&mut self, eid: Eid, context: &[u64]) -> Result<Bundle, ProofError> {
+        let trail = self.trail(eid, context)?;
+        trail.bundle(&self.files)
+    }
+
+    /// What is needed to make the bundle of `history` from the files alone, by another thread while this one goes on to
+    /// append. Publishes first if some of the entries are not published.
+    pub fn trail(&mut self, eid: Eid, context: &[u64]) -> Result<Trail, ProofError> {
+        let newest = self.numbers(eid).iter().chain(context).max();
+        let Some(newest) = newest.copied().filter(|_| !self.numbers(eid).is_empty()) else {
+            return Err(ProofError::Unknown(eid));
+        };
         if self.broken {
-            return Err(ProofError::Broken);
+            return Err(ProofError::Publish(Box::new(AppendError::Broken)));
         }
-        self.reader().bundle(eid, &self.heads)
+        if self.publishing {
+            return Err(ProofError::Publish(Box::new(AppendError::Publishing)));
+        }
+        if newest >= self.checkpoint.size() {
+            self.publish()
+                .map_err(|error| ProofError::Publish(Box::new(error)))?;
+        }
+        Trail::of(self.checkpoint.clone(), eid, &self.tip.heads, context)
     }
 
     /// The files.
@@ -272,14 +488,47 @@ impl<F: Files> Ledger<F> {
         self.files
     }
 
+    /// Records the heads of devices and signs the checkpoint over everything so far. The next generation of the journal is
+    /// begun, unless it was `begun` before a crash.
+    fn seal(&mut self, begun: bool) -> Result<(Entry, Publication), AppendError> {
+        // Until the next generation has begun, memory is ahead of the disk.
+        self.broken = true;
+        let (heads, root) = self.tip.seal().map_err(|error| match error {
+            SealError::Tree(error) => AppendError::Tree(error),
+            SealError::Entry(error) => AppendError::Heads(error),
+        })?;
+        let size = self.tip.size();
+        if !begun {
+            let file = self.journal.other();
+            self.journal = Journal::begin(&mut self.files, &self.key, file, size, root)
+                .map_err(AppendError::Write)?;
+        }
+        let checkpoint =
+            Checkpoint::sign(size, root, &self.key).map_err(AppendError::Checkpoint)?;
+        let (batch, before) = self.tip.take_batch();
+        self.publishing = true;
+        self.broken = false;
+        let publication = Publication {
+            checkpoint,
+            batch,
+            before,
+            folders: std::mem::take(&mut self.folders),
+        };
+        Ok((heads, publication))
+    }
+
     /// Gives drafts their places without changing anything.
-    fn prepare(&self, drafts: Vec<Draft>) -> Result<Vec<(Entry, Vec<u8>, Hash)>, AppendError> {
+    fn prepare(&self, drafts: Vec<Draft>) -> Result<Prepared, AppendError> {
         let mut links: HashMap<Eid, Link> = HashMap::new();
-        let mut prepared = Vec::with_capacity(drafts.len());
-        for (number, (index, draft)) in (self.edge.size()..).zip(drafts.into_iter().enumerate()) {
+        let mut prepared = Prepared {
+            entries: Vec::with_capacity(drafts.len()),
+            frame: self.journal.room(),
+            leaves: Vec::with_capacity(drafts.len()),
+        };
+        for (number, (index, draft)) in (self.tip.size()..).zip(drafts.into_iter().enumerate()) {
             let device = draft.device.map(|eid| {
                 let known = links.get(&eid).cloned();
-                known.unwrap_or_else(|| self.heads.next(eid))
+                known.unwrap_or_else(|| self.tip.heads.next(eid))
             });
             let entry = Entry {
                 number,
@@ -289,12 +538,8 @@ impl<F: Files> Ledger<F> {
                 actor: draft.actor,
                 body: draft.body,
             };
-            let octets = entry
-                .encode()
-                // What would be refused when it is read must not be written.
-                .and_then(|octets| Entry::decode(&octets).map(|_| octets))
+            let leaf = journal::push(&mut prepared.frame, &entry)
                 .map_err(|error| AppendError::Draft { index, error })?;
-            let leaf = Hash::of_leaf(&octets);
             if let Some(link) = &entry.device {
                 links.insert(
                     link.eid,
@@ -305,23 +550,35 @@ impl<F: Files> Ledger<F> {
                     },
                 );
             }
-            prepared.push((entry, octets, leaf));
+            prepared.entries.push(entry);
+            prepared.leaves.push(leaf);
         }
         Ok(prepared)
     }
+}
 
-    fn push(&mut self, octets: &[u8], leaf: Hash, batch: &mut Batch) {
-        push_entry(&mut self.bundle, octets);
-        self.edge.push(leaf, &mut |level, index, hashes| {
-            batch
-                .full
-                .push((tile_path(level, index, WIDTH), level, index));
-            batch.add(tile_path(level, index, WIDTH), hashes);
-        });
-        if self.edge.size().is_multiple_of(WIDTH) {
-            let path = bundle_path(self.edge.size() / WIDTH - 1, WIDTH);
-            batch.add(path.clone(), std::mem::take(&mut self.bundle));
-            batch.full.push((path, 0, self.edge.size() / WIDTH - 1));
+/// Drafts that were given their places.
+struct Prepared {
+    entries: Vec<Entry>,
+    /// The commit, as far as it is known.
+    frame: Vec<u8>,
+    leaves: Vec<Hash>,
+}
+
+impl Opening {
+    /// Notes that the newest snapshot on record was not the one restored.
+    fn note_missing(&mut self, recorded: Option<u64>) {
+        // The snapshot of n entries is on record in entry n.
+        if let Some(entry) = recorded.filter(|entry| self.restored.is_none_or(|size| *entry > size))
+        {
+            let known = self.unusable.iter().any(|unusable| match unusable {
+                Unusable::Refused { size: named, .. }
+                | Unusable::Unrecorded { entry: named, .. } => *named == entry,
+                Unusable::Damaged(_) | Unusable::Missing { .. } => false,
+            });
+            if !known {
+                self.unusable.push(Unusable::Missing { entry });
+            }
         }
     }
 }
@@ -330,107 +587,34 @@ impl<F> fmt::Debug for Ledger<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ledger")
             .field("key", &self.key)
-            .field("size", &self.checkpoint.size())
+            .field("size", &self.tip.size())
+            .field("published", &self.checkpoint.size())
             .field("root", &self.checkpoint.root())
             .field("broken", &self.broken)
             .finish_non_exhaustive()
     }
 }
 
-/// The files of one append.
-#[derive(Default)]
-struct Batch {
-    files: BTreeMap<String, Vec<u8>>,
-    /// Tiles and bundles that have become full: path, level, index.
-    full: Vec<(String, u8, u64)>,
-}
-
-impl Batch {
-    fn add(&mut self, path: String, octets: Vec<u8>) {
-        self.files.insert(path, octets);
-    }
-
-    /// Writes everything and makes it durable.
-    fn write(&self, files: &mut impl Files, durable: &mut HashSet<String>) -> io::Result<()> {
-        let mut folders = BTreeSet::new();
-        let mut changed = BTreeSet::new();
-        for (path, octets) in &self.files {
-            let folder = above(path);
-            changed.insert(folder);
-            for (end, _) in folder.match_indices('/').chain([(folder.len(), "")]) {
-                let folder = folder.get(..end).unwrap_or_default();
-                if !durable.contains(folder) && folders.insert(folder) {
-                    files.make_folder(folder)?;
-                    changed.insert(above(folder));
-                }
-            }
-            files.write(path, octets)?;
-            files.sync(path)?;
+/// Offers snapshots. Gives the heads behind the one that was taken, and the file that holds it.
+fn restore(
+    files: &impl Files,
+    size: u64,
+    visitor: &mut dyn Visitor,
+    opening: &mut Opening,
+) -> (Heads, Option<usize>) {
+    let (snapshots, unusable) = snapshot::find(files, size);
+    opening.unusable = unusable;
+    for snapshot in snapshots {
+        if visitor.restore(snapshot.size, snapshot.version, &snapshot.state) {
+            opening.restored = Some(snapshot.size);
+            return (snapshot.heads, Some(snapshot.file));
         }
-        for folder in changed {
-            files.sync_folder(folder)?;
-        }
-        durable.extend(folders.into_iter().map(str::to_owned));
-        Ok(())
+        opening.unusable.push(Unusable::Refused {
+            size: snapshot.size,
+            version: snapshot.version,
+        });
     }
-
-    /// Removes partial versions of what has become full (C2SP tlog-tiles, "Partial tiles"). Readers do with the full ones,
-    /// so failing to do it does no harm.
-    fn tidy(&self, files: &mut impl Files, durable: &mut HashSet<String>, before: u64) {
-        for (path, level, index) in &self.full {
-            let had = hashes_at(*level, before);
-            if had > index * WIDTH && had < (index + 1) * WIDTH {
-                let folder = partials(path);
-                durable.remove(&folder);
-                let _ = files.remove_folder(&folder);
-            }
-        }
-    }
-}
-
-/// The folder that a file or folder stands in.
-fn above(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(folder, _)| folder)
-}
-
-/// Makes a checkpoint the published one, durably.
-fn publish(files: &mut impl Files, checkpoint: &Checkpoint) -> io::Result<()> {
-    files.write(PENDING, checkpoint.note())?;
-    files.sync(PENDING)?;
-    files.sync_folder("")?;
-    files.rename(PENDING, CHECKPOINT)?;
-    files.sync_folder("")
-}
-
-/// Completes the rename of a checkpoint that a crash interrupted, or removes one that was not complete.
-fn recover(files: &mut impl Files, key: &SigningKey) -> Result<(), OpenError> {
-    // The process before may have been killed between renaming and syncing. Its checkpoint may have been read by others,
-    // so it has to last.
-    files.sync_folder("")?;
-    let pending = match read_checkpoint(files, PENDING, key.public()) {
-        Ok(None) => return Ok(()),
-        Ok(Some(pending)) => Some(pending),
-        Err(finding) if is_torn(&finding) => None,
-        Err(finding) => return Err(unsound(finding)),
-    };
-    let current = match read_checkpoint(files, CHECKPOINT, key.public()) {
-        Ok(current) => current,
-        Err(finding) => return Err(unsound(finding)),
-    };
-    let newer = pending.as_ref().is_some_and(|pending| {
-        current
-            .as_ref()
-            .is_none_or(|current| pending.size() >= current.size())
-    });
-    if newer {
-        // It may have been written and not synced by a process that died.
-        files.sync(PENDING)?;
-        files.rename(PENDING, CHECKPOINT)?;
-    } else {
-        files.remove(PENDING)?;
-    }
-    files.sync_folder("")?;
-    Ok(())
+    (Heads::default(), None)
 }
 
 /// Whether there are entries. A ledger whose checkpoint was removed must not be taken for none.
@@ -441,18 +625,4 @@ fn has_entries(files: &impl Files) -> io::Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// Whether a checkpoint was not completely written, rather than another's.
-fn is_torn(finding: &Finding) -> bool {
-    matches!(
-        finding,
-        Finding::Checkpoint(
-            CheckpointError::Malformed | CheckpointError::Signature(_) | CheckpointError::Unsigned
-        )
-    )
-}
-
-fn unsound(finding: Finding) -> OpenError {
-    OpenError::Unsound(Box::new(Report::of(None, vec![finding])))
 }

@@ -9,7 +9,8 @@ use crate::entry::{Entry, EntryError};
 use crate::hash::Hash;
 use crate::heads::{HEADS, Head, HeadsBody, encode};
 use crate::key::PublicKey;
-use crate::verify::{Finding, Report};
+use crate::log::AppendError;
+use crate::report::{Finding, Report};
 
 /// Octets of a bundle in JSON at most, as long as nobody asks for more.
 pub const BUNDLE_JSON_MAX: usize = 64 * 1024 * 1024;
@@ -30,6 +31,9 @@ pub struct Bundle {
     pub checkpoint: String,
     /// The device's entries, oldest first.
     pub entries: Vec<Proven>,
+    /// Entries that these refer to and that are not the device's own, such as who asked and who approved; oldest first. That
+    /// they are all is for the reader to see from what entries say.
+    pub context: Vec<Proven>,
     /// The last entry of the checkpoint, which records the heads of all devices.
     pub heads: Proven,
     /// The head of this device among them.
@@ -62,6 +66,8 @@ pub struct HeadProof {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inclusion {
+    /// [`Inclusion::FORMAT`].
+    pub format: String,
     /// The signed checkpoint.
     pub checkpoint: String,
     /// The entry.
@@ -70,11 +76,31 @@ pub struct Inclusion {
 
 /// What a bundle proves.
 #[derive(Debug)]
+pub enum Checked {
+    /// All that is on record about one device.
+    History(History),
+    /// That one entry is on record.
+    Entry(Included),
+}
+
+/// An entry that is on record.
+#[derive(Debug)]
+pub struct Included {
+    /// The entry.
+    pub entry: Entry,
+    /// The checkpoint that covers it.
+    pub checkpoint: Checkpoint,
+}
+
+/// What a bundle of the format [`Bundle::FORMAT`] proves.
+#[derive(Debug)]
 pub struct History {
     /// The device.
     pub device: Eid,
     /// All of its entries up to the checkpoint, oldest first.
     pub entries: Vec<Entry>,
+    /// Other entries that the bundle holds, oldest first. They are on record; it does not follow that they are all.
+    pub context: Vec<Entry>,
     /// The checkpoint. How old it is tells nobody but who compares it with others or with its witnesses' cosignatures.
     pub checkpoint: Checkpoint,
 }
@@ -127,9 +153,9 @@ pub enum ProofError {
     /// The ledger does not add up.
     #[error("the ledger does not add up: {0}")]
     Unsound(Box<Report>),
-    /// An append failed before.
-    #[error("an earlier append failed; open the ledger again")]
-    Broken,
+    /// Some of the entries are not published, and could not be.
+    #[error("what the proof covers could not be published")]
+    Publish(#[source] Box<AppendError>),
 }
 
 /// Why a bundle or a proof is not believed.
@@ -139,7 +165,11 @@ pub enum CheckError {
     #[error("the bundle has more than {BUNDLE_JSON_MAX} octets")]
     TooLong,
     /// Not a bundle.
-    #[error("not a bundle of the format {}", Bundle::FORMAT)]
+    #[error(
+        "not a bundle of the format {} or {}",
+        Bundle::FORMAT,
+        Inclusion::FORMAT
+    )]
     Format(#[source] Option<serde_json::Error>),
     /// The device is none.
     #[error("the bundle does not name a device")]
@@ -177,6 +207,11 @@ pub enum CheckError {
     /// An entry does not name the one before it.
     #[error("entry {0} does not continue the entry before it")]
     Chain(u64),
+    /// An entry of the context that is the device's own, or stands in the wrong place.
+    #[error(
+        "entry {0} does not belong into the context: it is the device's own, repeated, or out of order"
+    )]
+    Context(u64),
     /// The heads are not those of the last entry.
     #[error("the heads of devices are not from the last entry of the checkpoint")]
     Heads,
@@ -205,7 +240,7 @@ pub enum CheckError {
 
 impl Bundle {
     /// What the member `format` holds.
-    pub const FORMAT: &str = "palisade-device-history/1";
+    pub const FORMAT: &str = "palisade-device-history/2";
 
     /// The JSON text.
     pub fn to_json(&self) -> String {
@@ -214,16 +249,45 @@ impl Bundle {
     }
 }
 
-/// Checks a bundle with nothing but the ledger's public key.
-pub fn check_bundle(json: &[u8], key: &PublicKey) -> Result<History, CheckError> {
+impl Inclusion {
+    /// What the member `format` holds.
+    pub const FORMAT: &str = "palisade-ledger-entry/1";
+
+    /// The JSON text.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}
+
+/// Checks a bundle, whether of a device or of one entry, with nothing but the ledger's public key.
+pub fn check_bundle(json: &[u8], key: &PublicKey) -> Result<Checked, CheckError> {
+    /// The member that all formats have.
+    #[derive(Deserialize)]
+    struct Any {
+        format: String,
+    }
+
     if json.len() > BUNDLE_JSON_MAX {
         return Err(CheckError::TooLong);
     }
-    let bundle: Bundle =
-        serde_json::from_slice(json).map_err(|error| CheckError::Format(Some(error)))?;
-    if bundle.format != Bundle::FORMAT {
-        return Err(CheckError::Format(None));
+    let malformed = |error| CheckError::Format(Some(error));
+    let Any { format } = serde_json::from_slice(json).map_err(malformed)?;
+    match format.as_str() {
+        Bundle::FORMAT => {
+            let bundle = serde_json::from_slice(json).map_err(malformed)?;
+            check_history(&bundle, key).map(Checked::History)
+        }
+        Inclusion::FORMAT => {
+            let proof: Inclusion = serde_json::from_slice(json).map_err(malformed)?;
+            let checkpoint = Checkpoint::open(proof.checkpoint.as_bytes(), key)?;
+            let entry = included(&proof.entry, 0, &checkpoint)?;
+            Ok(Checked::Entry(Included { entry, checkpoint }))
+        }
+        _ => Err(CheckError::Format(None)),
     }
+}
+
+fn check_history(bundle: &Bundle, key: &PublicKey) -> Result<History, CheckError> {
     let device: Eid = bundle.device.parse().map_err(|_| CheckError::Device)?;
     let checkpoint = Checkpoint::open(bundle.checkpoint.as_bytes(), key)?;
 
@@ -252,15 +316,31 @@ pub fn check_bundle(json: &[u8], key: &PublicKey) -> Result<History, CheckError>
         entries.push(entry);
     }
 
+    let mut context = Vec::with_capacity(bundle.context.len());
+    let mut before = None;
+    for (index, proven) in (bundle.entries.len()..).zip(&bundle.context) {
+        let entry = included(proven, index, &checkpoint)?;
+        if entry.eid() == Some(device) || before.is_some_and(|before| before >= entry.number) {
+            return Err(CheckError::Context(entry.number));
+        }
+        before = Some(entry.number);
+        context.push(entry);
+    }
+
     // The last entry speaks about all entries before it, so nothing can hide behind it.
-    let heads = included(&bundle.heads, bundle.entries.len(), &checkpoint)?;
+    let heads = included(
+        &bundle.heads,
+        bundle.entries.len() + bundle.context.len(),
+        &checkpoint,
+    )?;
     if heads.kind.as_str() != HEADS || Some(heads.number) != checkpoint.size().checked_sub(1) {
         return Err(CheckError::Heads);
     }
     let body: HeadsBody = serde_json::from_value(heads.body).map_err(|_| CheckError::Heads)?;
     let HeadProof { head, slot, proof } = &bundle.head;
     let found = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-    if head.eid != bundle.device
+    if head.eid != device.to_string()
+        || bundle.device != head.eid
         || !leads_to(
             proof,
             body.devices,
@@ -283,19 +363,9 @@ pub fn check_bundle(json: &[u8], key: &PublicKey) -> Result<History, CheckError>
     Ok(History {
         device,
         entries,
+        context,
         checkpoint,
     })
-}
-
-/// Checks the proof of one entry with nothing but the ledger's public key.
-pub fn check_inclusion(json: &[u8], key: &PublicKey) -> Result<(Entry, Checkpoint), CheckError> {
-    if json.len() > BUNDLE_JSON_MAX {
-        return Err(CheckError::TooLong);
-    }
-    let proof: Inclusion =
-        serde_json::from_slice(json).map_err(|error| CheckError::Format(Some(error)))?;
-    let checkpoint = Checkpoint::open(proof.checkpoint.as_bytes(), key)?;
-    Ok((included(&proof.entry, 0, &checkpoint)?, checkpoint))
 }
 
 /// Checks that `new` continues `old`: that nothing `old` covers was changed or removed (RFC 6962 section 2.1.2).

@@ -1,6 +1,6 @@
 //! Reading entries and proofs. Nothing is returned that the hash tiles do not lead up to the signed root.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use rsp::ids::Eid;
 use tlog_tiles::tlog::{self, HashReader};
@@ -21,6 +21,18 @@ pub struct Reader<'a, F> {
     files: &'a F,
     checkpoint: Checkpoint,
     tiles: OnceCell<Tiles<'a, F>>,
+    /// The bundle read last and its index: neighbours are asked for one after the other.
+    bundle: RefCell<Option<(u64, Vec<u8>)>>,
+}
+
+/// What is needed, besides the files, to make the bundle of a device: see `Ledger::trail`.
+#[derive(Debug)]
+pub struct Trail {
+    checkpoint: Checkpoint,
+    eid: Eid,
+    numbers: Vec<u64>,
+    context: Vec<u64>,
+    head: HeadProof,
 }
 
 impl<'a, F: ReadFiles> Reader<'a, F> {
@@ -38,6 +50,7 @@ impl<'a, F: ReadFiles> Reader<'a, F> {
             files,
             checkpoint,
             tiles: OnceCell::new(),
+            bundle: RefCell::new(None),
         }
     }
 
@@ -52,13 +65,18 @@ impl<'a, F: ReadFiles> Reader<'a, F> {
         let index = number / WIDTH;
         let width = WIDTH.min(self.checkpoint.size() - index * WIDTH);
         let path = || bundle_path(index, width);
-        let bundle = read_bundle(self.files, index, width)
-            .map_err(|error| ProofError::Read {
-                path: path(),
-                error,
-            })?
-            .ok_or_else(|| ProofError::Missing(path()))?;
-        let (entries, _) = layout::entries(&bundle);
+        let mut kept = self.bundle.borrow_mut();
+        if kept.as_ref().is_none_or(|(kept, _)| *kept != index) {
+            let read = read_bundle(self.files, index, width)
+                .map_err(|error| ProofError::Read {
+                    path: path(),
+                    error,
+                })?
+                .ok_or_else(|| ProofError::Missing(path()))?;
+            *kept = Some((index, read));
+        }
+        let bundle = kept.as_ref().map_or(&[][..], |(_, bundle)| bundle);
+        let (entries, _) = layout::entries(bundle);
         let entry = usize::try_from(number % WIDTH)
             .ok()
             .and_then(|at| entries.get(at))
@@ -77,6 +95,7 @@ impl<'a, F: ReadFiles> Reader<'a, F> {
     /// An entry with the proof that it is in the ledger.
     pub fn prove(&self, number: u64) -> Result<Inclusion, ProofError> {
         Ok(Inclusion {
+            format: Inclusion::FORMAT.to_owned(),
             checkpoint: text(self.checkpoint.note())?,
             entry: self.proven(number)?,
         })
@@ -96,34 +115,16 @@ impl<'a, F: ReadFiles> Reader<'a, F> {
         Ok(proof.into_iter().map(Hash::from).collect())
     }
 
-    /// All entries of a device, with the proof that they are all. Reads the whole ledger; `Ledger::history` does not.
-    pub fn history(&self, eid: Eid) -> Result<Bundle, ProofError> {
-        let replay = replay(self.files, self.checkpoint.clone(), None, &mut |_| {});
+    /// All entries of a device, with the proof that they are all, and the entries of these numbers as context. Reads the
+    /// whole ledger; `Ledger::history` does not.
+    pub fn history(&self, eid: Eid, context: &[u64]) -> Result<Bundle, ProofError> {
+        let checkpoint = self.checkpoint.clone();
+        let heads = Heads::default();
+        let replay = replay(self.files, checkpoint, None, heads, 0, &mut |_| {});
         if !replay.report.is_good() {
             return Err(ProofError::Unsound(Box::new(replay.report)));
         }
-        self.bundle(eid, &replay.heads)
-    }
-
-    /// A bundle, given the heads as of the checkpoint.
-    pub(crate) fn bundle(&self, eid: Eid, heads: &Heads) -> Result<Bundle, ProofError> {
-        let (head, slot, proof) = heads
-            .prove(eid)
-            .map_err(ProofError::Tree)?
-            .ok_or(ProofError::Unknown(eid))?;
-        let last = self.checkpoint.size().saturating_sub(1);
-        Ok(Bundle {
-            format: Bundle::FORMAT.to_owned(),
-            device: eid.to_string(),
-            checkpoint: text(self.checkpoint.note())?,
-            entries: heads
-                .numbers(eid)
-                .iter()
-                .map(|number| self.proven(*number))
-                .collect::<Result<_, _>>()?,
-            heads: self.proven(last)?,
-            head: HeadProof { head, slot, proof },
-        })
+        Trail::of(self.checkpoint.clone(), eid, &replay.heads, context)?.bundle(self.files)
     }
 
     fn proven(&self, number: u64) -> Result<Proven, ProofError> {
@@ -134,6 +135,11 @@ impl<'a, F: ReadFiles> Reader<'a, F> {
             entry: text(&octets)?,
             proof: proof.into_iter().map(Hash::from).collect(),
         })
+    }
+
+    /// Entries of these numbers.
+    fn all(&self, numbers: &[u64]) -> Result<Vec<Proven>, ProofError> {
+        numbers.iter().map(|number| self.proven(*number)).collect()
     }
 
     fn leaf(&self, number: u64) -> Result<Hash, ProofError> {
@@ -158,5 +164,60 @@ impl<'a, F: ReadFiles> Reader<'a, F> {
         }
         let tiles = Tiles::open(self.files, &self.checkpoint).map_err(ProofError::Tree)?;
         Ok(self.tiles.get_or_init(|| tiles))
+    }
+}
+
+impl Trail {
+    /// Given the heads as of the checkpoint. Numbers of the device's own entries and repeated ones are dropped from the
+    /// context.
+    pub(crate) fn of(
+        checkpoint: Checkpoint,
+        eid: Eid,
+        heads: &Heads,
+        context: &[u64],
+    ) -> Result<Self, ProofError> {
+        let (head, slot, proof) = heads
+            .prove(eid)
+            .map_err(ProofError::Tree)?
+            .ok_or(ProofError::Unknown(eid))?;
+        let numbers = heads.numbers(eid).to_vec();
+        let mut context: Vec<u64> = context
+            .iter()
+            .copied()
+            .filter(|number| numbers.binary_search(number).is_err())
+            .collect();
+        context.sort_unstable();
+        context.dedup();
+        Ok(Self {
+            checkpoint,
+            eid,
+            numbers,
+            context,
+            head: HeadProof { head, slot, proof },
+        })
+    }
+
+    /// The numbers of the device's entries.
+    pub fn numbers(&self) -> &[u64] {
+        &self.numbers
+    }
+
+    /// The checkpoint that the bundle will have.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The bundle.
+    pub fn bundle(&self, files: &impl ReadFiles) -> Result<Bundle, ProofError> {
+        let reader = Reader::at(files, self.checkpoint.clone());
+        Ok(Bundle {
+            format: Bundle::FORMAT.to_owned(),
+            device: self.eid.to_string(),
+            checkpoint: text(self.checkpoint.note())?,
+            entries: reader.all(&self.numbers)?,
+            context: reader.all(&self.context)?,
+            heads: reader.proven(self.checkpoint.size().saturating_sub(1))?,
+            head: self.head.clone(),
+        })
     }
 }

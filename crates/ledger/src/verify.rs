@@ -5,231 +5,123 @@
 //! as far as they lead up to the signed root, tell which entries are not what was signed.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use tlog_tiles::tlog;
 
-use crate::checkpoint::{CHECKPOINT_MAX, Checkpoint, CheckpointError};
+use crate::checkpoint::{CHECKPOINT_MAX, Checkpoint};
 use crate::edge::Edge;
-use crate::entry::{Entry, EntryError};
+use crate::entry::Entry;
 use crate::files::ReadFiles;
 use crate::hash::Hash;
-use crate::heads::{Break, HEADS, Heads};
+use crate::heads::{HEADS, Heads};
+use crate::journal::{self, Generation, Pending};
 use crate::key::PublicKey;
 use crate::layout::{self, CHECKPOINT, WIDTH, bundle_path, tile_path};
+use crate::report::{FINDINGS_MAX, Finding, Report};
+use crate::snapshot::SNAPSHOT;
 use crate::tiles::{Tiles, read_bundle, read_tile};
+use crate::tip::Tip;
 
-/// Findings in a report at most. After that, a report only says that there are more.
-pub const FINDINGS_MAX: usize = 100;
+/// Times that a verification is begun again because the ledger was published meanwhile.
+const RETRIES: u32 = 5;
 
-/// The outcome of a verification.
-#[derive(Debug)]
-pub struct Report {
-    /// The checkpoint found, if its signature is good.
-    pub checkpoint: Option<Checkpoint>,
-    /// Entries that were read, whether good or not.
-    pub entries: u64,
-    /// Devices that have entries.
-    pub devices: u64,
-    /// What is wrong.
-    pub findings: Vec<Finding>,
-    /// Whether there is more wrong than `findings` holds.
-    pub more: bool,
-}
-
-/// One thing that is wrong with a ledger.
-#[derive(Debug, thiserror::Error)]
-pub enum Finding {
-    /// There is no checkpoint.
-    #[error("there is no checkpoint")]
-    NoCheckpoint,
-    /// The checkpoint is not one of this ledger's key.
-    #[error("the checkpoint is not good")]
-    Checkpoint(#[source] CheckpointError),
-    /// Something could not be read.
-    #[error("{path} cannot be read")]
-    Unreadable {
-        /// What.
-        path: String,
-        /// Why.
-        #[source]
-        error: std::io::Error,
-    },
-    /// The disk holds less than was seen before: an old copy was put back, or the end was cut off.
-    #[error(
-        "rolled back: {remembered} entries were seen signed before, now the signed checkpoint says {found}"
-    )]
-    RolledBack {
-        /// Entries of the remembered checkpoint.
-        remembered: u64,
-        /// Entries of the checkpoint found.
-        found: u64,
-    },
-    /// The key signed two histories.
-    #[error(
-        "forked: of the first {size} entries, {remembered} was signed before, now it is {found}"
-    )]
-    Forked {
-        /// Entries of the remembered checkpoint.
-        size: u64,
-        /// Its root.
-        remembered: Hash,
-        /// The root of as many entries now.
-        found: Hash,
-    },
-    /// A bundle is not there.
-    #[error("entries {from} to {to} are missing: there is no {path}")]
-    Missing {
-        /// The first entry.
-        from: u64,
-        /// The last entry.
-        to: u64,
-        /// The file.
-        path: String,
-    },
-    /// A bundle ends early.
-    #[error("entries {from} to {to} are cut off: {path} ends before them")]
-    Truncated {
-        /// The first entry.
-        from: u64,
-        /// The last entry.
-        to: u64,
-        /// The file.
-        path: String,
-    },
-    /// There are octets behind the entries of a bundle.
-    #[error("{path} holds more than its entries")]
-    Surplus {
-        /// The file.
-        path: String,
-    },
-    /// An entry is not what was signed.
-    #[error("entry {number} was altered")]
-    Altered {
-        /// Where it is.
-        number: u64,
-    },
-    /// An entry is not what was signed at this place, but what was signed at another.
-    #[error("entry {number} was moved: it belongs at {belongs}")]
-    Reordered {
-        /// Where it is.
-        number: u64,
-        /// Where it was signed.
-        belongs: u64,
-    },
-    /// A hash tile is not there.
-    #[error("the hash tile {path} is missing")]
-    TileMissing {
-        /// The file.
-        path: String,
-    },
-    /// A hash tile is not that of the entries.
-    #[error("the hash tile {path} was altered")]
-    TileAltered {
-        /// The file.
-        path: String,
-    },
-    /// The hash tiles do not lead up to the signed root, so that they cannot tell which entries are good.
-    #[error("the hash tiles do not lead to the signed root: {0}")]
-    Tiles(String),
-    /// Entries and hash tiles agree with each other and not with the signed root: history was rewritten.
-    #[error("rewritten: the entries and the hash tiles give the root {found}, {signed} was signed")]
-    Rewritten {
-        /// What the entries give.
-        found: Hash,
-        /// What the checkpoint says.
-        signed: Hash,
-    },
-    /// What was signed is no entry.
-    #[error("entry {number} is not well formed")]
-    Malformed {
-        /// Where it is.
-        number: u64,
-        /// Why.
-        #[source]
-        error: EntryError,
-    },
-    /// What was signed does not continue the entries before it: the ledger's key signed something that this program does
-    /// not write.
-    #[error("entry {number} does not fit")]
-    Broken {
-        /// Where it is.
-        number: u64,
-        /// Why.
-        #[source]
-        error: Break,
-    },
-    /// The last entry does not record the heads of devices.
-    #[error("the last entry, {number}, does not record the heads of devices")]
-    Unsealed {
-        /// Where it is.
-        number: u64,
-    },
-}
-
-impl Report {
-    /// Whether everything is as it should be.
-    pub fn is_good(&self) -> bool {
-        self.findings.is_empty()
-    }
-
-    fn add(&mut self, finding: Finding) {
-        if self.is_full() {
-            self.more = true;
-        } else {
-            self.findings.push(finding);
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.findings.len() >= FINDINGS_MAX
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.checkpoint, self.findings.is_empty()) {
-            (Some(checkpoint), true) => write!(
-                f,
-                "good: {} entries, {} devices, root {}",
-                checkpoint.size(),
-                self.devices,
-                checkpoint.root()
-            ),
-            _ => {
-                write!(f, "{} findings", self.findings.len())?;
-                if self.more {
-                    f.write_str(" and more")?;
-                }
-                for finding in &self.findings {
-                    write!(f, "\n{finding}")?;
-                    let mut error: &dyn std::error::Error = finding;
-                    while let Some(source) = error.source() {
-                        write!(f, ": {source}")?;
-                        error = source;
-                    }
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-/// Verifies the ledger in `files`: every entry, every hash tile, the checkpoint and what entries say about each other.
+/// Verifies the ledger in `files`: every entry, every hash tile, the checkpoint, what entries say about each other, and
+/// the journal if there is one. The ledger may be appended to and published meanwhile.
 ///
 /// `remembered` is a checkpoint seen before. Only with it can an old copy of the whole folder be told from the ledger. Each
-/// entry is given to `visit` in order; what was done with them counts only if the report is good.
+/// published entry is given to `visit` in order; what was done with them counts only if the report is good.
 pub fn verify(
     files: &impl ReadFiles,
     key: &PublicKey,
     remembered: Option<&Checkpoint>,
     visit: &mut dyn FnMut(&Entry),
 ) -> Report {
-    match read_checkpoint(files, CHECKPOINT, key) {
-        Ok(Some(checkpoint)) => replay(files, checkpoint, remembered, visit).report,
-        Ok(None) => Report::of(None, vec![Finding::NoCheckpoint]),
-        Err(finding) => Report::of(None, vec![finding]),
+    let (checkpoint, pending) = match snapshot_of(files, key) {
+        Ok(found) => found,
+        Err(report) => return *report,
+    };
+    let replay = replay(files, checkpoint, remembered, Heads::default(), 0, visit);
+    let mut report = replay.report;
+    let Some(pending) = pending else {
+        return report;
+    };
+    let pending = match pending {
+        Ok(pending) => pending,
+        Err(finding) => {
+            report.add(finding);
+            return report;
+        }
+    };
+    report.journaled = Some(pending.entries());
+    // What continues something wrong says nothing by itself.
+    if report.is_good() {
+        let mut tip = Tip::of(replay.edge, replay.heads, replay.bundle, replay.last_at);
+        if let Err(finding) = check_journal(&mut tip, &pending) {
+            report.add(finding);
+        }
     }
+    report
+}
+
+/// The journal, if there is one.
+type FoundJournal = Option<Result<Pending, Finding>>;
+
+/// A checkpoint and the journal that continues it, as they were at one moment.
+fn snapshot_of(
+    files: &impl ReadFiles,
+    key: &PublicKey,
+) -> Result<(Checkpoint, FoundJournal), Box<Report>> {
+    let read = || match read_checkpoint(files, CHECKPOINT, key) {
+        Ok(Some(checkpoint)) => Ok(checkpoint),
+        Ok(None) => Err(Box::new(Report::of(None, vec![Finding::NoCheckpoint]))),
+        Err(finding) => Err(Box::new(Report::of(None, vec![finding]))),
+    };
+    let mut checkpoint = read()?;
+    for _ in 0..RETRIES {
+        let pending = journal::pending(files, key, &checkpoint).transpose();
+        if !matches!(pending, Some(Err(_))) {
+            return Ok((checkpoint, pending));
+        }
+        // Files of the journal are used again after a publication, perhaps just now.
+        let again = read()?;
+        if again.size() == checkpoint.size() {
+            return Ok((checkpoint, pending));
+        }
+        checkpoint = again;
+    }
+    Ok((checkpoint, None))
+}
+
+/// Takes in what a generation of the journal holds.
+pub(crate) fn continue_with(
+    tip: &mut Tip,
+    generation: &Generation,
+    visit: &mut dyn FnMut(&Entry),
+) -> Result<(), Finding> {
+    for octets in &generation.entries {
+        visit(&tip.admit(octets)?);
+    }
+    Ok(())
+}
+
+/// Checks that what the journal holds continues what is published, and with a generation behind it, the heads of devices
+/// recorded between them.
+fn check_journal(tip: &mut Tip, pending: &Pending) -> Result<(), Finding> {
+    continue_with(tip, &pending.current, &mut |_| {})?;
+    let Some(next) = &pending.next else {
+        return Ok(());
+    };
+    let (_, found) = tip
+        .seal()
+        .map_err(|error| Finding::Tiles(error.to_string()))?;
+    if found != next.root {
+        return Err(Finding::JournalForked {
+            size: next.size,
+            journal: next.root,
+            found,
+        });
+    }
+    continue_with(tip, next, &mut |_| {})
 }
 
 /// What replaying a ledger gives.
@@ -239,6 +131,10 @@ pub(crate) struct Replay {
     pub(crate) heads: Heads,
     /// The octets of the unfinished bundle.
     pub(crate) bundle: Vec<u8>,
+    /// The time of the last entry.
+    pub(crate) last_at: u64,
+    /// The last entry that vouches for a snapshot, of those that were decoded.
+    pub(crate) snapshot: Option<u64>,
 }
 
 /// Reads a checkpoint and verifies its signature.
@@ -259,25 +155,30 @@ pub(crate) fn read_checkpoint(
         .map_err(Finding::Checkpoint)
 }
 
-/// Reads all entries below a checkpoint and checks everything against it.
+/// Reads all entries below a checkpoint and checks everything against it. Of the first `known` entries only the hashes are
+/// checked: `heads` are those behind them.
 pub(crate) fn replay(
     files: &impl ReadFiles,
     checkpoint: Checkpoint,
     remembered: Option<&Checkpoint>,
+    heads: Heads,
+    known: u64,
     visit: &mut dyn FnMut(&Entry),
 ) -> Replay {
     let (size, root) = (checkpoint.size(), checkpoint.root());
     let mut replay = Replay {
         report: Report::of(Some(checkpoint.clone()), Vec::new()),
         edge: Edge::default(),
-        heads: Heads::default(),
+        heads,
         bundle: Vec::new(),
+        last_at: 0,
+        snapshot: None,
     };
     let mut scan = Scan {
         files,
         size,
+        known,
         remembered: remembered.map(|remembered| (remembered.size(), None)),
-        leaves: Vec::new(),
         gaps: false,
         sealed: size == 0,
         tiles: Vec::new(),
@@ -336,10 +237,11 @@ pub(crate) fn replay(
 struct Scan<'a, F> {
     files: &'a F,
     size: u64,
+    /// Entries that are not decoded: the first so many.
+    known: u64,
     /// Entries of the remembered checkpoint, and the root over as many here.
     remembered: Option<(u64, Option<Hash>)>,
-    /// The leaf of each entry, as far as there is one.
-    leaves: Vec<Option<Hash>>,
+    /// Whether entries are missing.
     gaps: bool,
     /// Whether the last entry records the heads.
     sealed: bool,
@@ -360,7 +262,7 @@ impl<F: ReadFiles> Scan<'_, F> {
             let octets = match read_bundle(self.files, index, width) {
                 Ok(Some(octets)) => octets,
                 Ok(None) => {
-                    self.gap(width);
+                    self.gaps = true;
                     replay.report.add(Finding::Missing {
                         from: first,
                         to: last,
@@ -372,7 +274,7 @@ impl<F: ReadFiles> Scan<'_, F> {
                     continue;
                 }
                 Err(error) => {
-                    self.gap(width);
+                    self.gaps = true;
                     replay.report.add(Finding::Unreadable { path, error });
                     if replay.report.is_full() {
                         return;
@@ -394,7 +296,7 @@ impl<F: ReadFiles> Scan<'_, F> {
                 }
             }
             if have < width {
-                self.gap(width - have);
+                self.gaps = true;
                 replay.report.add(Finding::Truncated {
                     from: first + have,
                     to: last,
@@ -413,11 +315,6 @@ impl<F: ReadFiles> Scan<'_, F> {
                 .is_ok_and(|octets| octets.is_some())
     }
 
-    fn gap(&mut self, width: u64) {
-        self.gaps = true;
-        self.leaves.extend((0..width).map(|_| None));
-    }
-
     fn entry(
         &mut self,
         number: u64,
@@ -426,7 +323,6 @@ impl<F: ReadFiles> Scan<'_, F> {
         visit: &mut dyn FnMut(&Entry),
     ) {
         let leaf = Hash::of_leaf(octets);
-        self.leaves.push(Some(leaf));
         replay.report.entries += 1;
         if !self.gaps {
             let (files, tiles) = (self.files, &mut self.tiles);
@@ -435,7 +331,7 @@ impl<F: ReadFiles> Scan<'_, F> {
             });
             self.remember(&replay.edge);
         }
-        if self.content.len() >= FINDINGS_MAX {
+        if number < self.known || self.content.len() >= FINDINGS_MAX {
             return;
         }
         match Entry::decode(octets) {
@@ -449,6 +345,10 @@ impl<F: ReadFiles> Scan<'_, F> {
                 if number + 1 == self.size {
                     self.sealed = entry.kind.as_str() == HEADS;
                 }
+                if entry.kind.as_str() == SNAPSHOT {
+                    replay.snapshot = Some(number);
+                }
+                replay.last_at = entry.at;
                 visit(&entry);
             }
         }
@@ -504,18 +404,33 @@ impl<F: ReadFiles> Scan<'_, F> {
             .zip(&signed)
             .filter_map(|(number, leaf)| Some(((*leaf)?, number)))
             .collect();
-        for ((number, found), signed) in (0u64..).zip(&self.leaves).zip(&signed) {
-            let (Some(found), Some(signed)) = (found, signed) else {
+        for index in 0..self.size.div_ceil(WIDTH) {
+            let first = index * WIDTH;
+            let width = WIDTH.min(self.size - first);
+            // What cannot be read was named before.
+            let Ok(Some(bundle)) = read_bundle(self.files, index, width) else {
                 continue;
             };
-            if found != signed {
-                report.add(match places.get(found) {
+            let (entries, _) = layout::entries(&bundle);
+            for (number, entry) in (first..first + width).zip(entries) {
+                let found = Hash::of_leaf(entry);
+                let at = usize::try_from(number).ok();
+                let Some(Some(signed)) = at.and_then(|at| signed.get(at)) else {
+                    continue;
+                };
+                if found == *signed {
+                    continue;
+                }
+                report.add(match places.get(&found) {
                     Some(belongs) => Finding::Reordered {
                         number,
                         belongs: *belongs,
                     },
                     None => Finding::Altered { number },
                 });
+                if report.more {
+                    return;
+                }
             }
         }
     }
@@ -546,17 +461,5 @@ fn name(error: &tlog::Error) -> String {
     match error {
         tlog::Error::InvalidInput(what) => what.clone(),
         other => other.to_string(),
-    }
-}
-
-impl Report {
-    pub(crate) fn of(checkpoint: Option<Checkpoint>, findings: Vec<Finding>) -> Self {
-        Self {
-            checkpoint,
-            entries: 0,
-            devices: 0,
-            findings,
-            more: false,
-        }
     }
 }

@@ -1,7 +1,9 @@
 //! What the tests of the ledger share: a key, devices, drafts, and a disk that can lose power.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::rc::Rc;
 
 use ledger::{Draft, Files, Ledger, ReadFiles, SigningKey};
 use rsp::ids::Eid;
@@ -26,17 +28,21 @@ pub(crate) fn draft(index: u64, devices: u64) -> Draft {
     }
 }
 
-/// A ledger on a new disk, with these many drafts in each append.
+/// A ledger on a new disk, with these many drafts in each append, each of them published.
 pub(crate) fn filled(appends: &[u64], devices: u64) -> Ledger<Disk> {
     let mut ledger = Ledger::create(Disk::default(), key()).unwrap();
     let mut next = 0;
     for count in appends {
         let drafts = (next..next + count).map(|i| draft(i, devices)).collect();
         ledger.append(drafts).unwrap();
+        ledger.publish().unwrap();
         next += count;
     }
     ledger
 }
+
+/// Octets that a disk writes all or nothing of.
+const SECTOR: usize = 512;
 
 /// A disk in memory that knows what would survive a power cut.
 #[derive(Clone, Default)]
@@ -58,6 +64,43 @@ pub(crate) struct Disk {
 struct Inode {
     content: Vec<u8>,
     durable: Vec<u8>,
+    /// What was written in parts since the last sync, unless the whole was written.
+    parts: Vec<(usize, Vec<u8>)>,
+    /// Whether the whole was written since.
+    rewritten: bool,
+}
+
+impl Inode {
+    /// What is left of the content: nothing new, parts of it, or all.
+    fn after_power_cut(&self, chance: &mut dyn FnMut() -> u8) -> Vec<u8> {
+        if self.rewritten {
+            return match chance() {
+                0 => self.durable.clone(),
+                1 => Vec::new(),
+                2 => self.content[..self.content.len() / 2].to_vec(),
+                _ => self.content.clone(),
+            };
+        }
+        let mut left = self.durable.clone();
+        for (offset, part) in &self.parts {
+            let fate = chance();
+            for (index, sector) in part.chunks(SECTOR).enumerate() {
+                // Nothing, some sectors, some others, everything.
+                if fate == 3 || (fate > 0 && chance() % 2 == 0) {
+                    put(&mut left, offset + index * SECTOR, sector);
+                }
+            }
+        }
+        left
+    }
+}
+
+fn put(content: &mut Vec<u8>, offset: usize, octets: &[u8]) {
+    let end = offset + octets.len();
+    if content.len() < end {
+        content.resize(end, 0);
+    }
+    content[offset..end].copy_from_slice(octets);
 }
 
 #[derive(Clone)]
@@ -117,19 +160,11 @@ impl Disk {
                 .all(|(end, _)| reachable.contains_key(&name[..end]))
         });
         let inodes = self.inodes.iter().map(|inode| {
-            let content = if inode.content == inode.durable {
-                inode.content.clone()
-            } else {
-                match chance() {
-                    0 => inode.durable.clone(),
-                    1 => Vec::new(),
-                    2 => inode.content[..inode.content.len() / 2].to_vec(),
-                    _ => inode.content.clone(),
-                }
-            };
+            let content = inode.after_power_cut(chance);
             Inode {
                 durable: content.clone(),
                 content,
+                ..Inode::default()
             }
         });
         Self {
@@ -155,6 +190,17 @@ impl Disk {
         }
         self.operations += 1;
         Ok(())
+    }
+
+    /// The inode of a file, a new one if there is none.
+    fn inode(&mut self, path: &str) -> usize {
+        if let Some(inode) = self.names.get(path) {
+            return inode.unwrap();
+        }
+        self.inodes.push(Inode::default());
+        let inode = self.inodes.len() - 1;
+        self.change(Change::Set(path.to_owned(), Some(inode)));
+        inode
     }
 
     fn change(&mut self, change: Change) {
@@ -209,16 +255,19 @@ impl Files for Disk {
             self.names.contains_key(folder_of(path)) || folder_of(path).is_empty(),
             "{path}"
         );
-        let inode = match self.names.get(path) {
-            Some(inode) => inode.unwrap(),
-            None => {
-                self.inodes.push(Inode::default());
-                let inode = self.inodes.len() - 1;
-                self.change(Change::Set(path.to_owned(), Some(inode)));
-                inode
-            }
-        };
+        let inode = self.inode(path);
         self.inodes[inode].content = octets.to_vec();
+        self.inodes[inode].rewritten = true;
+        Ok(())
+    }
+
+    fn write_at(&mut self, path: &str, offset: u64, octets: &[u8]) -> io::Result<()> {
+        self.operation()?;
+        let inode = self.inode(path);
+        let inode = &mut self.inodes[inode];
+        let offset = usize::try_from(offset).unwrap();
+        put(&mut inode.content, offset, octets);
+        inode.parts.push((offset, octets.to_vec()));
         Ok(())
     }
 
@@ -226,6 +275,8 @@ impl Files for Disk {
         self.operation()?;
         let inode = &mut self.inodes[self.names[path].unwrap()];
         inode.durable = inode.content.clone();
+        inode.parts.clear();
+        inode.rewritten = false;
         Ok(())
     }
 
@@ -285,5 +336,49 @@ impl Files for Disk {
             self.change(Change::Unset(name));
         }
         Ok(())
+    }
+}
+
+/// A disk that several hands write, as a publishing thread and an appending one do.
+#[derive(Clone, Default)]
+pub(crate) struct Shared(pub(crate) Rc<RefCell<Disk>>);
+
+impl ReadFiles for Shared {
+    fn read(&self, path: &str, max: usize) -> io::Result<Option<Vec<u8>>> {
+        self.0.borrow().read(path, max)
+    }
+}
+
+impl Files for Shared {
+    fn make_folder(&mut self, path: &str) -> io::Result<bool> {
+        self.0.borrow_mut().make_folder(path)
+    }
+
+    fn write(&mut self, path: &str, octets: &[u8]) -> io::Result<()> {
+        self.0.borrow_mut().write(path, octets)
+    }
+
+    fn write_at(&mut self, path: &str, offset: u64, octets: &[u8]) -> io::Result<()> {
+        self.0.borrow_mut().write_at(path, offset, octets)
+    }
+
+    fn sync(&mut self, path: &str) -> io::Result<()> {
+        self.0.borrow_mut().sync(path)
+    }
+
+    fn sync_folder(&mut self, path: &str) -> io::Result<()> {
+        self.0.borrow_mut().sync_folder(path)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.0.borrow_mut().rename(from, to)
+    }
+
+    fn remove(&mut self, path: &str) -> io::Result<()> {
+        self.0.borrow_mut().remove(path)
+    }
+
+    fn remove_folder(&mut self, path: &str) -> io::Result<()> {
+        self.0.borrow_mut().remove_folder(path)
     }
 }

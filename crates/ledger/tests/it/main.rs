@@ -10,5 +10,4 @@
 mod common;
 mod crash;
 mod proofs;
-mod speed;
 mod tamper;

@@ -2,8 +2,8 @@
 use crate::common::{Disk, draft, eid, filled, key};
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use ledger::{
-    Bundle, CheckError, Hash, Ledger, ProofError, Reader, check_bundle, check_consistency,
-    check_inclusion, verify,
+    Bundle, CheckError, Checked, Entry, Hash, History, Ledger, ProofError, Reader, check_bundle,
+    check_consistency, verify,
 };
 use proptest::prelude::*;
 use sha2::Sha256;
@@ -36,10 +36,12 @@ fn proofs_are_those_of_an_independent_tree() {
                 .as_bytes(),
             "{number}"
         );
-        let json = serde_json::to_vec(&proven).unwrap();
-        let (entry, checkpoint) = check_inclusion(&json, key().public()).unwrap();
-        assert_eq!(entry.number, number);
-        assert_eq!(&checkpoint, ledger.checkpoint());
+        let checked = check_bundle(proven.to_json().as_bytes(), key().public()).unwrap();
+        let Checked::Entry(included) = checked else {
+            panic!("{checked:?}");
+        };
+        assert_eq!(included.entry.number, number);
+        assert_eq!(&included.checkpoint, ledger.checkpoint());
     }
     for old in 1..size {
         assert_eq!(
@@ -60,7 +62,13 @@ fn a_small_ledger_is_written_as_ever() {
     let paths: Vec<&str> = disk.files().map(|(path, _)| path).collect();
     assert_eq!(
         paths,
-        ["checkpoint", "tile/0/000.p/2", "tile/entries/000.p/2"]
+        [
+            ".journal.0",
+            ".journal.1",
+            "checkpoint",
+            "tile/0/000.p/2",
+            "tile/entries/000.p/2"
+        ]
     );
     let bundle = disk.get("tile/entries/000.p/2").unwrap();
     let entry = r#"{"actor":"key:test","at":1790000000000,"body":{"index":0,"text":"entry \"0\" ü"},"device":{"eid":"89000000000000000000000000000002","sequence":1},"kind":"operation.signed","number":0,"v":1}"#;
@@ -88,6 +96,7 @@ fn every_checkpoint_continues_those_before() {
         ledger
             .append((first..first + count).map(|i| draft(i, 7)).collect())
             .unwrap();
+        ledger.publish().unwrap();
         let new = ledger.checkpoint().clone();
         for old in &seen {
             let proof = ledger.reader().consistency(old.size()).unwrap();
@@ -121,15 +130,18 @@ fn every_checkpoint_continues_those_before() {
     ));
 }
 
-fn check(bundle: &Bundle) -> Result<ledger::History, CheckError> {
-    check_bundle(bundle.to_json().as_bytes(), key().public())
+fn check(bundle: &Bundle) -> Result<History, CheckError> {
+    match check_bundle(bundle.to_json().as_bytes(), key().public())? {
+        Checked::History(history) => Ok(history),
+        Checked::Entry(entry) => panic!("{entry:?}"),
+    }
 }
 
 #[test]
 fn a_bundle_holds_all_of_a_device() {
-    let ledger = filled(&[40, 3, 260], 5);
+    let mut ledger = filled(&[40, 3, 260], 5);
     for device in 0..5 {
-        let bundle = ledger.history(eid(device)).unwrap();
+        let bundle = ledger.history(eid(device), &[]).unwrap();
         let history = check(&bundle).unwrap();
         assert_eq!(history.device, eid(device));
         let wanted: Vec<u64> = (0..303).filter(|i| i % 7 != 6 && i % 5 == device).collect();
@@ -140,18 +152,18 @@ fn a_bundle_holds_all_of_a_device() {
             .collect();
         assert_eq!(found, wanted);
         let offline = Reader::open(ledger.files(), key().public()).unwrap();
-        assert_eq!(offline.history(eid(device)).unwrap(), bundle);
+        assert_eq!(offline.history(eid(device), &[]).unwrap(), bundle);
     }
     assert!(matches!(
-        ledger.history(eid(77)),
+        ledger.history(eid(77), &[]),
         Err(ProofError::Unknown(_))
     ));
 }
 
 #[test]
 fn an_entry_left_out_of_a_bundle_is_found() {
-    let ledger = filled(&[40, 3], 5);
-    let whole = ledger.history(eid(2)).unwrap();
+    let mut ledger = filled(&[40, 3], 5);
+    let whole = ledger.history(eid(2), &[]).unwrap();
     let count = whole.entries.len();
     assert!(count > 5);
     for left_out in 0..count {
@@ -187,11 +199,12 @@ fn an_entry_left_out_of_a_bundle_is_found() {
 #[test]
 fn an_older_head_does_not_hide_newer_entries() {
     let mut ledger = filled(&[10], 5);
-    let old = ledger.history(eid(2)).unwrap();
+    let old = ledger.history(eid(2), &[]).unwrap();
     ledger
         .append((12..13).map(|i| draft(i, 5)).collect())
         .unwrap();
-    let new = ledger.history(eid(2)).unwrap();
+    ledger.publish().unwrap();
+    let new = ledger.history(eid(2), &[]).unwrap();
     check(&old).unwrap();
     assert_eq!(check(&new).unwrap().entries.len(), old.entries.len() + 1);
 
@@ -211,21 +224,21 @@ fn an_older_head_does_not_hide_newer_entries() {
 
     // The head of another device.
     let mut bundle = new;
-    bundle.head = ledger.history(eid(3)).unwrap().head;
+    bundle.head = ledger.history(eid(3), &[]).unwrap().head;
     assert!(matches!(check(&bundle), Err(CheckError::Head)));
 }
 
 #[test]
 fn what_is_altered_in_a_bundle_is_found() {
-    let ledger = filled(&[40], 5);
-    let whole = ledger.history(eid(2)).unwrap();
+    let mut ledger = filled(&[40], 5);
+    let whole = ledger.history(eid(2), &[]).unwrap();
 
     let mut bundle = whole.clone();
     bundle.entries[1].entry = bundle.entries[1].entry.replace("key:test", "key:tess");
     assert!(matches!(check(&bundle), Err(CheckError::NotIncluded(_))));
 
     let mut bundle = whole.clone();
-    bundle.entries[0] = ledger.history(eid(3)).unwrap().entries[0].clone();
+    bundle.entries[0] = ledger.history(eid(3), &[]).unwrap().entries[0].clone();
     assert!(matches!(check(&bundle), Err(CheckError::Other(3))));
 
     let mut bundle = whole.clone();
@@ -288,35 +301,41 @@ proptest! {
     /// However entries are spread over appends and reopenings, the ledger is good and every device's bundle complete.
     #[test]
     fn any_way_of_appending_is_sound(
-        appends in prop::collection::vec((1u64..120, any::<bool>()), 1..9),
+        appends in prop::collection::vec((1u64..120, 0u8..4), 1..9),
         devices in 1u64..9,
     ) {
         let mut ledger = Ledger::create(Disk::default(), key()).unwrap();
         let mut next = 0;
-        for (count, reopen) in appends {
+        for (count, then) in appends {
             let appended = ledger
                 .append((next..next + count).map(|i| draft(i, devices)).collect())
                 .unwrap();
             prop_assert_eq!(appended.entries.len() as u64, count);
             next += count;
-            if reopen {
+            if then == 0 {
+                ledger.publish().unwrap();
+            }
+            if then == 1 {
                 let remembered = ledger.checkpoint().clone();
                 let mut replayed = 0;
-                ledger = Ledger::open(ledger.into_files(), key(), Some(&remembered), &mut |entry| {
+                let size = ledger.size();
+                ledger = Ledger::open(ledger.into_files(), key(), Some(&remembered), &mut |entry: &Entry| {
                     assert_eq!(entry.number, replayed);
                     replayed += 1;
                 }).unwrap();
-                prop_assert_eq!(replayed, remembered.size());
+                prop_assert_eq!(replayed, size);
+                prop_assert_eq!(ledger.unpublished(), 0);
             }
         }
         let report = verify(ledger.files(), key().public(), Some(ledger.checkpoint()), &mut |_| {});
         prop_assert!(report.is_good(), "{}", report);
+        prop_assert_eq!(report.entries + report.journaled.unwrap(), ledger.size());
         for device in 0..devices {
             let wanted = (0..next).filter(|i| i % 7 != 6 && i % devices == device).count();
             if wanted == 0 {
                 continue;
             }
-            let history = check(&ledger.history(eid(device)).unwrap()).unwrap();
+            let history = check(&ledger.history(eid(device), &[]).unwrap()).unwrap();
             prop_assert_eq!(history.entries.len(), wanted);
         }
     }
