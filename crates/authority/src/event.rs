@@ -4,15 +4,14 @@
 //! refer to each other by number, so that a device's history can carry who asked and who approved.
 
 use intent::action::{FreezeScope, MachineKey, Network};
-use intent::device_set::DEVICES_MAX;
+use intent::passkey::PasskeyCredential;
 use intent::{
-    CredentialId, Decision, Digest, Fleet, Grant, Intent, IntentId, PolicyDocument, Principal, Proof,
+    CredentialId, Decision, Digest, Fleet, Grant, Intent, IntentId, PolicyDocument, Principal,
+    Proof,
 };
 use ledger::{Draft, Entry, EntryError};
 use rsp::ids::Eid;
 use serde::{Deserialize, Serialize};
-
-use crate::state::people::Passkey;
 
 /// Devices in one [`Event::IntentDevices`].
 pub const DEVICES_PER_ENTRY: usize = 1_500;
@@ -87,7 +86,7 @@ pub enum Event {
         /// Who.
         name: Principal,
         /// With which passkey.
-        passkey: Box<Passkey>,
+        passkey: Box<PasskeyCredential>,
     },
     /// A machine is admitted.
     #[serde(rename = "machine.admitted")]
@@ -309,6 +308,9 @@ pub struct Proposed {
     /// From where, as the front said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<std::net::IpAddr>,
+    /// Signature counter of the passkey, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counter: Option<u32>,
     /// How many people have to approve.
     pub approvers: u8,
     /// Why fewer than policy says.
@@ -340,6 +342,11 @@ pub struct Decided {
     pub principal: Principal,
     /// With which credential.
     pub credential: CredentialId,
+    /// From where, as the front said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<std::net::IpAddr>,
+    /// Signature counter of the passkey.
+    pub counter: u32,
     /// Whether enough have approved now.
     pub complete: bool,
 }
@@ -432,9 +439,6 @@ pub enum EventError {
     /// An event that does not become an entry.
     #[error("the event does not become an entry")]
     Entry(#[from] EntryError),
-    /// Lists are cut before.
-    #[error("a list of devices has at most {DEVICES_MAX} EIDs")]
-    TooMany,
 }
 
 /// Who acts in the ledger.

@@ -16,3 +16,5 @@
 pub mod environment;
 pub mod event;
 pub mod state;
+mod verbs;
+pub mod webauthn;

@@ -1,5 +1,9 @@
 //! What can be asked of the authority. A verb checks a request against the state and gives events, or a refusal.
 
+use std::collections::BTreeMap;
+
+use intent::Digest;
+
 use crate::environment::Entropy;
 use crate::event::{Actor, Event};
 use crate::state::State;
@@ -12,6 +16,8 @@ pub(crate) struct Context<'a> {
     pub(crate) now: i64,
     /// The number that the verb's first event will get.
     pub(crate) next: u64,
+    /// SubjectPublicKeyInfo (DER) of the keys that this process can sign with, by their SHA-256.
+    pub(crate) signers: &'a BTreeMap<Digest, Vec<u8>>,
     /// Randomness.
     pub(crate) entropy: &'a dyn Entropy,
 }
