@@ -18,21 +18,12 @@ use intent::passkey::{
     AssertionResponse, Attestation, Base64Url, CREDENTIAL_ID_OCTETS_MAX, Ceremony, MEMBER_MAX,
     PasskeyCredential, RegistrationResponse,
 };
-use serde::{Deserialize, Serialize};
+
+pub use crate::event::RelyingParty;
 
 use authenticator_data::AuthenticatorData;
 use cbor::Reader;
 use cose::CoseKey;
-
-/// Whom passkeys are made for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RelyingParty {
-    /// The relying party id: a host name, `eim.example.com`.
-    pub id: String,
-    /// The origins of its pages, `https://eim.example.com`, compared octet by octet.
-    pub origins: Vec<String>,
-}
 
 /// What a verified assertion says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
