@@ -1,6 +1,6 @@
 //! Devices: registering, looking up, retiring.
 
-use pki::{Certificate, ChainError};
+use pki::ChainError;
 use rsp::ids::Eid;
 use serde_json::json;
 use store::SqlError;
@@ -210,28 +210,5 @@ impl Eim {
         limit: u32,
     ) -> Result<Vec<Event>, StorageError> {
         self.read(|tx| Ok(events::page(tx, eid, after, limit)?))
-    }
-
-    /// Checks that a chain is good and shows this EID.
-    pub(crate) fn verify_certificates(
-        &self,
-        eid: Eid,
-        euicc: &[u8],
-        eum: &[u8],
-    ) -> Result<pki::VerifiedEuicc, CertificateProblem> {
-        let euicc = Certificate::from_der(euicc)?;
-        let eum = Certificate::from_der(eum)?;
-        let verified = self.trust().verify_euicc_chain(
-            &euicc,
-            &eum,
-            Some(self.parts.clock.now()),
-            self.config.chain_policy,
-        )?;
-        if verified.eid != *eid.octets() {
-            return Err(CertificateProblem::OtherEid {
-                found: verified.eid_digits,
-            });
-        }
-        Ok(verified)
     }
 }

@@ -31,9 +31,10 @@ use rsp::sgp32::{
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::command::{self, ActivationCode, Command, DownloadSource};
+use intent::command::{self, ActivationCode, Command, DownloadSource};
 use crate::compact::{self, Known};
 use crate::devices::CertificateProblem;
+use crate::servers::{ServerRefused, SubCas};
 use crate::tables::operations;
 use crate::{ConnectionId, Device, Eim, Operation, OperationState, Peer};
 
@@ -64,6 +65,7 @@ struct Session {
     connection: ConnectionId,
     confirmation_code: Option<String>,
     metadata: Option<StoreMetadataRequest>,
+    sub_cas: SubCas,
     known: Known,
     started_at: i64,
 }
@@ -255,6 +257,15 @@ impl Eim {
         if !has_oid(&ok.server_certificate, order.smdp_oid.as_deref()) {
             return Err(Code::SmdpOidMismatch);
         }
+        let others = ok.other_certs_in_chain.as_ref();
+        let sub_cas = match self.check_server(&ok.server_certificate, others) {
+            Ok(sub_cas) => sub_cas,
+            Err(problem) => {
+                self.end_refused(operation.id, &order.smdp_address, &problem)
+                    .await;
+                return Err(server_code(&problem));
+            }
+        };
         self.downloads.begin(
             ok.transaction_id.clone(),
             Session {
@@ -263,6 +274,7 @@ impl Eim {
                 connection: peer.connection,
                 confirmation_code: order.confirmation_code,
                 metadata: None,
+                sub_cas,
                 known: Known {
                     transaction_id: ok.transaction_id.clone(),
                     server_address: order.smdp_address,
@@ -283,9 +295,27 @@ impl Eim {
             server_certificate: ok.server_certificate,
             matching_id: order.matching_id,
             ctx_params1: None,
-            other_certs_in_chain: None,
+            // SGP.32 v1.2 has no place for them, and without them the eUICC could not verify the server.
+            other_certs_in_chain: ok.other_certs_in_chain,
             extensions: Default::default(),
         })
+    }
+
+    /// The operation ends with the reason, which no error code of ESipa can say.
+    async fn end_refused(&self, id: Uuid, address: &str, problem: &ServerRefused) {
+        let summary = problem.summary(address);
+        tracing::warn!(%address, error = problem as &dyn std::error::Error, "server refused");
+        let operation = self.read(|tx| operations::find(tx, id)).ok().flatten();
+        if let Some(operation) = operation.filter(|it| it.state == OperationState::InFlight)
+            && let Err(error) = self
+                .end(&operation, OperationState::Failed, &summary, self.now_ms())
+                .await
+        {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the end of a download could not be stored"
+            );
+        }
     }
 
     /// The download that was triggered on this connection. Whoever did not get the trigger here
@@ -336,10 +366,11 @@ impl Eim {
             response => response,
         };
         if let AuthenticateServerResponse::AuthenticateResponseOk(ok) = &response {
-            self.verify_certificates(
+            self.verify_message_chain(
                 session.eid,
-                ok.euicc_certificate.as_der(),
-                ok.eum_certificate.as_der(),
+                &ok.euicc_certificate,
+                &ok.eum_certificate,
+                ok.other_certs_in_chain.as_deref(),
             )
             .map_err(|problem| client_certificate_code(&problem))?;
         }
@@ -361,6 +392,11 @@ impl Eim {
             }
             _ => return Err(Code::UndefinedError),
         };
+        if let Err(problem) = self.check_profile_binding(&ok.smdp_certificate, &session.sub_cas) {
+            self.end_refused(session.operation, session.smdp_address(), &problem)
+                .await;
+            return Err(Code::UndefinedError);
+        }
         let hash_cc = session
             .confirmation_code
             .as_deref()
@@ -602,6 +638,16 @@ fn has_oid(certificate: &Certificate, expected: Option<&str>) -> bool {
 fn registered_id(certificate: &Certificate) -> Option<Oid> {
     let certificate = pki::Certificate::from_der(certificate.as_der()).ok()?;
     certificate.registered_id().cloned()
+}
+
+/// ESipa names one of the reasons for which a server is refused.
+fn server_code(problem: &ServerRefused) -> InitiateAuthenticationErrorEsipa {
+    match problem {
+        ServerRefused::Chain(pki::ChainError::UnknownCi { .. }) => {
+            InitiateAuthenticationErrorEsipa::CiPKIdNotSupported
+        }
+        _ => InitiateAuthenticationErrorEsipa::UndefinedError,
+    }
 }
 
 fn client_certificate_code(problem: &CertificateProblem) -> AuthenticateClientErrorEsipa {

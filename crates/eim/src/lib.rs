@@ -33,6 +33,7 @@ mod operations;
 mod outcome;
 mod presence;
 mod results;
+mod servers;
 mod tables;
 mod text;
 mod verification;

@@ -1,9 +1,9 @@
 //! Whether an eUICC really said it.
 
-use pki::{PublicKey, Signature, VerifiedEuicc};
+use pki::{ChainError, INTERMEDIATES_MAX, PublicKey, Role, Signature, VerifiedEuicc};
 use quick_cache::sync::Cache;
 use rsp::ids::Eid;
-use rsp::sgp22::{OtherSignedNotification, ProfileInstallationResult};
+use rsp::sgp22::{Certificate, OtherSignedNotification, ProfileInstallationResult};
 use rsp::sgp32::{EuiccPackageErrorSigned, EuiccPackageResultSigned};
 
 use crate::authority::association_token_object;
@@ -92,16 +92,69 @@ impl Eim {
         notification: &OtherSignedNotification,
     ) -> Result<VerifiedEuicc, Disbelief> {
         let verified = self
-            .verify_certificates(
+            .verify_message_chain(
                 eid,
-                notification.euicc_certificate.as_der(),
-                notification.eum_certificate.as_der(),
+                &notification.euicc_certificate,
+                &notification.eum_certificate,
+                notification.other_certs_in_chain.as_deref(),
             )
             .map_err(Disbelief::Certificates)?;
         let signature = Signature::from_wire(&notification.euicc_notification_signature)?;
         verified
             .public_key
             .verify(notification.tbs_other_notification.bytes(), &signature)?;
+        Ok(verified)
+    }
+
+    /// Checks that a chain is good and shows this EID. `next` certifies the eUICC's certificate, `others` are the rest, as they
+    /// stand in messages of SGP.22.
+    pub(crate) fn verify_message_chain(
+        &self,
+        eid: Eid,
+        euicc: &Certificate,
+        next: &Certificate,
+        others: Option<&[Certificate]>,
+    ) -> Result<VerifiedEuicc, CertificateProblem> {
+        let others = others.unwrap_or_default();
+        if others.len() > INTERMEDIATES_MAX {
+            let (which, count) = (Role::Euicc, others.len());
+            return Err(ChainError::TooManyIntermediates { which, count }.into());
+        }
+        let parse = |it: &Certificate| pki::Certificate::from_der(it.as_der());
+        let others = others.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        self.verify_chain(eid, &parse(euicc)?, &parse(next)?, &others)
+    }
+
+    /// The same for certificates that were stored, or stated by an IPA, which has no place for the rest of a chain.
+    pub(crate) fn verify_certificates(
+        &self,
+        eid: Eid,
+        euicc: &[u8],
+        eum: &[u8],
+    ) -> Result<VerifiedEuicc, CertificateProblem> {
+        let parse = pki::Certificate::from_der;
+        self.verify_chain(eid, &parse(euicc)?, &parse(eum)?, &[])
+    }
+
+    fn verify_chain(
+        &self,
+        eid: Eid,
+        euicc: &pki::Certificate,
+        next: &pki::Certificate,
+        others: &[pki::Certificate],
+    ) -> Result<VerifiedEuicc, CertificateProblem> {
+        let verified = self.trust().verify_euicc_chain_in_message(
+            euicc,
+            next,
+            others,
+            Some(self.parts.clock.now()),
+            self.config.chain_policy,
+        )?;
+        if verified.eid != *eid.octets() {
+            return Err(CertificateProblem::OtherEid {
+                found: verified.eid_digits,
+            });
+        }
         Ok(verified)
     }
 

@@ -4,8 +4,8 @@ use eim::OperationState;
 use eim::command::{Command, DownloadSource, Route};
 use rsp::sgp22::ProfileInfoListResponse;
 use rsp::sgp32::{
-    EimPackageResult, EuiccResultData, GetEimPackageResponse, ProfileDownloadTriggerRequest,
-    ProfileDownloadTriggerResult, ProfileDownloadTriggerResultData,
+    EimPackageResult, EuiccResultData, GetEimPackageResponse, ProfileDownloadError,
+    ProfileDownloadTriggerRequest, ProfileDownloadTriggerResult, ProfileDownloadTriggerResultData,
 };
 
 use crate::world::{EID, PaperEuicc, World, acknowledged, is_nothing, is_refused};
@@ -158,6 +158,9 @@ mod indirect {
     use super::*;
     use crate::world::EID;
     use eim::es9::ConnectorError;
+    use pki::issue::{CertificateTemplate, CrlTemplate, TestPkiOptions, Variant, VariantPki};
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::SeedableRng;
     use rsp::binding::es9plus;
     use rsp::binding::esipa::{Request, Response};
     use rsp::der::{Element, Encoded, Octets};
@@ -216,10 +219,43 @@ mod indirect {
         package
     }
 
+    fn wire(certificate: &pki::Certificate) -> Certificate {
+        Certificate::from_der_bytes(certificate.der().to_vec()).unwrap()
+    }
+
+    /// What an SM-DP+ shows.
+    struct Shown {
+        auth: pki::Certificate,
+        sub_cas: Option<Vec<pki::Certificate>>,
+        pb: pki::Certificate,
+    }
+
+    impl Shown {
+        fn of(pki: &pki::issue::TestPki) -> Self {
+            Self {
+                auth: pki.smdp_auth.certificate.clone(),
+                sub_cas: None,
+                pb: pki.smdp_pb.certificate.clone(),
+            }
+        }
+    }
+
     /// Scripts an SM-DP+ that says it is `address` and delivers `delivered` after announcing "Meter".
     fn script(world: &World, address: &'static str, delivered: &'static str) {
-        let certificate =
-            Certificate::from_der_bytes(world.pki.smdp_auth.certificate.der().to_vec()).unwrap();
+        script_showing(world, address, delivered, &Shown::of(&world.pki));
+    }
+
+    fn script_showing(
+        world: &World,
+        address: &'static str,
+        delivered: &'static str,
+        shown: &Shown,
+    ) {
+        let (auth, pb) = (wire(&shown.auth), wire(&shown.pb));
+        let others: Option<Vec<_>> = shown
+            .sub_cas
+            .as_ref()
+            .map(|sub_cas| sub_cas.iter().map(wire).collect());
         *world.smdp.answers.lock().unwrap() = Some(Box::new(move |_, request| {
             let transaction_id: TransactionId = TXID.parse().unwrap();
             Ok::<_, ConnectorError>(match request {
@@ -235,8 +271,8 @@ mod indirect {
                         }),
                         server_signature1: signature(),
                         euicc_ci_pk_id_to_be_used: KeyIdentifier(Octets(vec![1; 20])),
-                        server_certificate: certificate.clone(),
-                        other_certs_in_chain: None,
+                        server_certificate: auth.clone(),
+                        other_certs_in_chain: others.clone(),
                         extensions: Default::default(),
                     }))
                 }
@@ -251,7 +287,7 @@ mod indirect {
                             extensions: Default::default(),
                         }),
                         smdp_signature2: signature(),
-                        smdp_certificate: certificate.clone(),
+                        smdp_certificate: pb.clone(),
                         extensions: Default::default(),
                     }))
                 }
@@ -534,5 +570,231 @@ mod indirect {
         initiate(&world, &next, None, &peer).await;
         let calls = world.smdp.calls.lock().unwrap();
         assert_eq!(calls.last().unwrap().0, "smdp.example.com");
+    }
+
+    /// A server certificate of the world's CI with something altered.
+    fn altered(
+        world: &World,
+        role: pki::Role,
+        alter: impl FnOnce(CertificateTemplate) -> CertificateTemplate,
+    ) -> pki::Certificate {
+        use pki::Signer as _;
+        let (pki, own) = (&world.pki, &world.pki.smdp_auth);
+        let oid = own.certificate.registered_id().unwrap().clone();
+        let template = CertificateTemplate::server(role, "Test", "SM-DP+", oid)
+            .valid(own.certificate.not_before(), own.certificate.not_after())
+            .random_serial(&mut ChaCha20Rng::seed_from_u64(4));
+        alter(template)
+            .issue(own.key.public_key(), pki.ci.issuer())
+            .unwrap()
+    }
+
+    fn summary(world: &World, operation: uuid::Uuid) -> String {
+        let operation = world.eim.operation(operation).unwrap();
+        assert_eq!(operation.state, OperationState::Failed);
+        operation.outcome.unwrap().summary
+    }
+
+    /// The device hears of it too, and its report changes nothing any more.
+    async fn report_failure(world: &World, trigger: &ProfileDownloadTriggerRequest, peer: &Peer) {
+        let result = EimPackageResult::ProfileDownloadTriggerResult(ProfileDownloadTriggerResult {
+            eim_transaction_id: trigger.eim_transaction_id.clone(),
+            profile_download_trigger_result_data:
+                ProfileDownloadTriggerResultData::ProfileDownloadError(ProfileDownloadError {
+                    profile_download_error_reason: None,
+                    error_response: None,
+                    extensions: Default::default(),
+                }),
+            extensions: Default::default(),
+        });
+        let answer = world.provide(EID.parse().unwrap(), result, peer).await;
+        assert!(!is_refused(&answer), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_whose_certificate_is_not_good_at_this_moment_never_reaches_the_euicc() {
+        use InitiateAuthenticationErrorEsipa as Code;
+        use pki::Role::{SmDpAuth, SmDpPb, SmDpTls};
+        let other_pki = World::new().other_pki();
+        type Case<'a> = (
+            &'a str,
+            Box<dyn Fn(&World) -> pki::Certificate>,
+            Code,
+            &'a str,
+        );
+        let cases: [Case<'_>; 5] = [
+            (
+                "expired",
+                Box::new(|world| {
+                    altered(world, SmDpAuth, |template| {
+                        template.valid(pki::UnixTime(0), pki::UnixTime(1_700_000_000))
+                    })
+                }),
+                Code::UndefinedError,
+                "SM-DP+ authentication certificate expired on 2023-11-14",
+            ),
+            (
+                "not yet valid",
+                Box::new(|world| {
+                    altered(world, SmDpAuth, |template| {
+                        template.valid(pki::UnixTime(4_000_000_000), pki::UnixTime(4_100_000_000))
+                    })
+                }),
+                Code::UndefinedError,
+                "SM-DP+ authentication certificate is not valid before 2096-10-02",
+            ),
+            (
+                "profile binding",
+                Box::new(|world| altered(world, SmDpPb, |template| template)),
+                Code::UndefinedError,
+                "its certificate is none for authentication as an SM-DP+ or SM-DS",
+            ),
+            (
+                "TLS",
+                Box::new(|world| altered(world, SmDpTls, |template| template)),
+                Code::UndefinedError,
+                "its certificate is none for authentication as an SM-DP+ or SM-DS",
+            ),
+            (
+                "unknown CI",
+                Box::new(move |_| other_pki.smdp_auth.certificate.clone()),
+                Code::CiPKIdNotSupported,
+                "is issued under a CI or sub-CA that is not trusted or not known",
+            ),
+        ];
+        for (what, certificate, code, reason) in cases {
+            let world = World::new();
+            let shown = Shown {
+                auth: certificate(&world),
+                ..Shown::of(&world.pki)
+            };
+            script_showing(&world, "smdp.example.com", "Meter", &shown);
+            let (_, peer, trigger, operation) =
+                triggered_for(&world, "1$smdp.example.com$AB").await;
+            let answer = initiate(&world, &trigger, None, &peer).await;
+            assert_eq!(answer, code.into(), "{what}");
+            let summary = summary(&world, operation);
+            assert!(
+                summary.starts_with("the server smdp.example.com is refused: ")
+                    && summary.contains(reason),
+                "{what}: {summary}"
+            );
+            report_failure(&world, &trigger, &peer).await;
+            assert_eq!(self::summary(&world, operation), summary, "{what}");
+            assert_eq!(
+                authenticate(&world, &peer).await,
+                AuthenticateClientErrorEsipa::InvalidTransactionId.into(),
+                "{what}: no session began"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_revoked_server_is_stopped_where_it_shows_its_certificate() {
+        for (name, at_once) in [("authentication", true), ("profile binding", false)] {
+            let world = World::new();
+            script(&world, "smdp.example.com", "Meter");
+            let (_, peer, trigger, operation) =
+                triggered_for(&world, "1$smdp.example.com$AB").await;
+            let revoked = match at_once {
+                true => &world.pki.smdp_auth,
+                false => &world.pki.smdp_pb,
+            };
+            let template = CrlTemplate {
+                number: 2,
+                this_update: world.pki.crl.this_update(),
+                next_update: world.pki.crl.next_update(),
+                revoked: vec![revoked.certificate.serial_number().to_vec()],
+            };
+            let mut trust = world.pki.trust_anchors().unwrap();
+            trust
+                .add_crl(template.issue(world.pki.ci.issuer()).unwrap())
+                .unwrap();
+            world.eim.replace_trust(trust);
+
+            let answer = initiate(&world, &trigger, None, &peer).await;
+            if at_once {
+                assert_eq!(
+                    answer,
+                    InitiateAuthenticationErrorEsipa::UndefinedError.into()
+                );
+            } else {
+                let answer = authenticate(&world, &peer).await;
+                assert_eq!(answer, AuthenticateClientErrorEsipa::UndefinedError.into());
+            }
+            let summary = summary(&world, operation);
+            assert!(
+                summary.contains(&format!("SM-DP+ {name} certificate is revoked")),
+                "{summary}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_with_an_expired_certificate_for_profile_binding_is_stopped() {
+        let world = World::new();
+        let pb = altered(&world, pki::Role::SmDpPb, |template| {
+            template.valid(pki::UnixTime(0), pki::UnixTime(1_700_000_000))
+        });
+        let shown = Shown {
+            pb,
+            ..Shown::of(&world.pki)
+        };
+        script_showing(&world, "smdp.example.com", "Meter", &shown);
+        let (_, peer, trigger, operation) = triggered_for(&world, "1$smdp.example.com$AB").await;
+        initiate(&world, &trigger, None, &peer).await;
+        assert_eq!(
+            authenticate(&world, &peer).await,
+            AuthenticateClientErrorEsipa::UndefinedError.into()
+        );
+        let summary = summary(&world, operation);
+        assert!(
+            summary.contains("SM-DP+ profile binding certificate expired"),
+            "{summary}"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_sub_cas_of_a_server_are_verified_and_relayed() {
+        let world = World::new();
+        let options = TestPkiOptions::new(world.pki.ci.certificate.not_before());
+        let mut rng = ChaCha20Rng::seed_from_u64(6);
+        let set = VariantPki::new(&mut rng, Variant::C, &world.pki.ci, &options).unwrap();
+        let shown = |sub_cas: Option<Vec<pki::Certificate>>| Shown {
+            auth: set.smdp_auth.certificate.clone(),
+            sub_cas,
+            pb: set.smdp_pb.certificate.clone(),
+        };
+        script_showing(
+            &world,
+            "smdp.example.com",
+            "Meter",
+            &shown(Some(set.smdp_sub_cas())),
+        );
+        let (_, peer, trigger, _) = triggered_for(&world, "1$smdp.example.com$AB").await;
+        let InitiateAuthenticationResponseEsipa::InitiateAuthenticationOkEsipa(ok) =
+            initiate(&world, &trigger, None, &peer).await
+        else {
+            panic!("refused")
+        };
+        let relayed: Vec<_> = set.smdp_sub_cas().iter().map(wire).collect();
+        assert_eq!(ok.other_certs_in_chain, Some(relayed));
+        assert!(matches!(
+            authenticate(&world, &peer).await,
+            AuthenticateClientResponseEsipa::AuthenticateClientOkDpEsipa(_)
+        ));
+
+        for sub_cas in [None, Some(vec![set.eum.certificate.clone(); 4])] {
+            let world = World::new();
+            script_showing(&world, "smdp.example.com", "Meter", &shown(sub_cas));
+            let (_, peer, trigger, operation) =
+                triggered_for(&world, "1$smdp.example.com$AB").await;
+            let answer = initiate(&world, &trigger, None, &peer).await;
+            assert!(!matches!(
+                answer,
+                InitiateAuthenticationResponseEsipa::InitiateAuthenticationOkEsipa(_)
+            ));
+            summary(&world, operation);
+        }
     }
 }

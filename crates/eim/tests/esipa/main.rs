@@ -12,4 +12,5 @@ mod delivery;
 mod downloads;
 mod fuzz_smoke;
 mod http;
+mod sub_cas;
 mod world;

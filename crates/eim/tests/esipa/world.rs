@@ -144,6 +144,13 @@ impl World {
         }
     }
 
+    /// A PKI that this eIM does not trust.
+    pub(crate) fn other_pki(&self) -> TestPki {
+        let mut rng = ChaCha20Rng::seed_from_u64(77);
+        let not_before = self.pki.ci.certificate.not_before();
+        TestPki::new(&mut rng, Curve::P256, &TestPkiOptions::new(not_before)).unwrap()
+    }
+
     /// A new transport connection.
     pub(crate) fn connect(&self) -> Peer {
         Peer {
