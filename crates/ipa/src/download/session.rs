@@ -67,7 +67,7 @@ impl Engine<'_> {
             euicc_ci_pk_id_to_be_used: initiated.ci_key_id,
             server_certificate: initiated.server_certificate,
             ctx_params1,
-            other_certs_in_chain: None,
+            other_certs_in_chain: initiated.other_certs_in_chain,
             extensions: Default::default(),
         };
         let response = self.es10().authenticate_server(&request)?;

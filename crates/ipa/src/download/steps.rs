@@ -5,9 +5,10 @@ use rsp::der::{Element, Encoded, Oid};
 use rsp::ids::TransactionId;
 use rsp::sgp22::{
     AuthenticateClientRequest, AuthenticateServerResponse, CancelSessionReason,
-    CancelSessionRequestEs9, CancelSessionResponse, Certificate, CtxParams1, EuiccInfo1,
-    EventEntries, GetBoundProfilePackageRequest, InitiateAuthenticationRequest, KeyIdentifier,
-    PrepareDownloadResponse, ServerSigned1, Signature, SmdpSigned2, StoreMetadataRequest,
+    CancelSessionRequestEs9, CancelSessionResponse, Certificate, CertificateChain, CtxParams1,
+    EuiccInfo1, EventEntries, GetBoundProfilePackageRequest, InitiateAuthenticationRequest,
+    KeyIdentifier, PrepareDownloadResponse, ServerSigned1, Signature, SmdpSigned2,
+    StoreMetadataRequest,
 };
 use rsp::sgp32::{
     AuthenticateClientErrorEsipa, AuthenticateClientRequestEsipa, AuthenticateClientResponseEsipa,
@@ -29,6 +30,8 @@ pub(super) struct Initiated {
     pub(super) server_signature1: Signature,
     pub(super) ci_key_id: KeyIdentifier,
     pub(super) server_certificate: Certificate,
+    /// Sub-CAs between the certificate and the CI. For the eUICC to judge, as the certificate.
+    pub(super) other_certs_in_chain: Option<CertificateChain>,
     /// From an eIM that holds the code.
     pub(super) matching_id: Option<String>,
     /// From an eIM that makes them itself.
@@ -82,6 +85,7 @@ impl Engine<'_> {
                     server_signature1: ok.server_signature1,
                     ci_key_id: ok.euicc_ci_pk_id_to_be_used,
                     server_certificate: ok.server_certificate,
+                    other_certs_in_chain: ok.other_certs_in_chain,
                     matching_id: None,
                     ctx_params1: None,
                 })
@@ -126,6 +130,7 @@ impl Engine<'_> {
                     server_signature1: ok.server_signature1,
                     ci_key_id: KeyIdentifier(ok.euicc_ci_pk_identifier_to_be_used),
                     server_certificate: ok.server_certificate,
+                    other_certs_in_chain: ok.other_certs_in_chain,
                     matching_id: ok.matching_id,
                     ctx_params1: ok.ctx_params1,
                 })

@@ -1,10 +1,12 @@
 //! Direct and indirect profile download.
 
 use ipa::{Config, Event};
+use pki::issue::{TestPkiOptions, Variant, VariantPki};
 use rsp::binding::http::Binding;
-use rsp::der::Null;
+use rsp::der::{Element, Null};
 use rsp::sgp22::{
-    FinalResult, OperatorId, PendingNotification, PprFlags, PprIds, ProfileInstallationResult,
+    AuthenticateErrorCode, AuthenticateServerResponse, FinalResult, OperatorId,
+    PendingNotification, PprFlags, PprIds, ProfileInstallationResult,
     ProfilePolicyAuthorisationRule,
 };
 use rsp::sgp32::{
@@ -175,6 +177,48 @@ fn an_indirect_only_ipa_passes_address_and_code() {
         [Some("TOKEN".to_owned())]
     );
     assert_eq!(world.kept(), (0, 0));
+}
+
+#[test]
+fn the_sub_cas_of_a_server_reach_the_euicc_on_both_ways() {
+    for indirect_only in [false, true] {
+        for binding in [Binding::Asn1, Binding::Json] {
+            let world = || {
+                let config = Config {
+                    indirect_only,
+                    esipa_binding: binding,
+                    es9plus_binding: binding,
+                    ..Config::default()
+                };
+                let world = World::with(Setup {
+                    config,
+                    ..Setup::default()
+                });
+                let options = TestPkiOptions::new(world.pki.ci.certificate.not_before());
+                let ci = &world.pki.ci;
+                let variant = VariantPki::new(&mut rng(11), Variant::C, ci, &options).unwrap();
+                world.net.0.borrow_mut().smdp.variant = Some(variant);
+                world
+            };
+            let mut good = world();
+            good.queue(EIM, code(&format!("1${SMDP}$ABC")));
+            good.poll();
+            assert!(is_installed(&good), "{indirect_only} {binding:?}");
+
+            let mut bad = world();
+            bad.net.0.borrow_mut().smdp.deviation = Deviation::KeepsItsSubCas;
+            bad.queue(EIM, code(&format!("1${SMDP}$ABC")));
+            bad.poll();
+            assert!(!is_installed(&bad), "{indirect_only} {binding:?}");
+            let response = error_of(&bad.answers(EIM)).error_response.unwrap();
+            let response = AuthenticateServerResponse::from_der(&response).unwrap();
+            let AuthenticateServerResponse::AuthenticateResponseError(error) = response else {
+                panic!("{response:?}");
+            };
+            let code = error.authenticate_error_code;
+            assert_eq!(code, AuthenticateErrorCode::InvalidCertificate);
+        }
+    }
 }
 
 #[test]

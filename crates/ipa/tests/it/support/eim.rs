@@ -311,7 +311,7 @@ impl ScriptedEim {
                             server_certificate: ok.server_certificate,
                             matching_id: self.matching_id.clone(),
                             ctx_params1: None,
-                            other_certs_in_chain: None,
+                            other_certs_in_chain: ok.other_certs_in_chain,
                             extensions: Default::default(),
                         },
                     ),

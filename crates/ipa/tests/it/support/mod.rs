@@ -106,6 +106,7 @@ type Device = Ipa<Slot, Net, Radio, Flash>;
 
 /// Everything.
 pub(crate) struct World {
+    pub(crate) pki: Rc<TestPki>,
     pub(crate) ipa: Device,
     pub(crate) config: Config,
     pub(crate) eid: Eid,
@@ -208,6 +209,7 @@ impl World {
             eim.token = token.unwrap();
         }
         Self {
+            pki,
             ipa,
             config: setup.config,
             eid,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use bsp::{BspKeys, bind};
-use pki::issue::TestPki;
+use pki::issue::{Credential, TestPki, VariantPki};
 use pki::{EphemeralKey, PrivateKey, Signer as _};
 use rsp::binding::StatusCode;
 use rsp::binding::es9plus::{Request, Response};
@@ -36,12 +36,15 @@ pub(crate) enum Deviation {
     ForbiddenRule,
     WantsConfirmationCode,
     DamagedSegment,
+    KeepsItsSubCas,
 }
 
 pub(crate) struct ScriptedSmdp {
     pki: Rc<TestPki>,
     eid: Eid,
     pub(crate) deviation: Deviation,
+    /// Certificates that come through sub-CAs, instead of those of `pki`.
+    pub(crate) variant: Option<VariantPki>,
     pub(crate) matching_ids: Vec<Option<String>>,
     pub(crate) notifications: Vec<PendingNotification>,
     pub(crate) cancelled: Vec<i64>,
@@ -88,6 +91,7 @@ impl ScriptedSmdp {
             pki,
             eid,
             deviation: Deviation::None,
+            variant: None,
             matching_ids: Vec::new(),
             notifications: Vec::new(),
             cancelled: Vec::new(),
@@ -96,6 +100,22 @@ impl ScriptedSmdp {
             sessions: 0,
             euicc: None,
         }
+    }
+
+    fn auth(&self) -> &Credential {
+        let of_variant = self.variant.as_ref().map(|variant| &variant.smdp_auth);
+        of_variant.unwrap_or(&self.pki.smdp_auth)
+    }
+
+    fn pb(&self) -> &Credential {
+        let of_variant = self.variant.as_ref().map(|variant| &variant.smdp_pb);
+        of_variant.unwrap_or(&self.pki.smdp_pb)
+    }
+
+    fn other_certs_in_chain(&self) -> Option<Vec<Certificate>> {
+        let variant = self.variant.as_ref()?;
+        let is_kept = self.deviation == Deviation::KeepsItsSubCas;
+        (!is_kept).then(|| variant.smdp_sub_cas().iter().map(wire).collect())
     }
 
     fn transaction_id(&self) -> TransactionId {
@@ -160,7 +180,7 @@ impl ScriptedSmdp {
         let credential = if is_smds {
             &self.pki.smds_auth
         } else {
-            &self.pki.smdp_auth
+            self.auth()
         };
         let mut key = &credential.key;
         match self.deviation {
@@ -183,7 +203,7 @@ impl ScriptedSmdp {
             server_signed1,
             euicc_ci_pk_id_to_be_used: KeyIdentifier(ci_key_id.into()),
             server_certificate: wire(&credential.certificate),
-            other_certs_in_chain: None,
+            other_certs_in_chain: self.other_certs_in_chain(),
             extensions: Default::default(),
         }))
     }
@@ -215,12 +235,9 @@ impl ScriptedSmdp {
         Response::AuthenticateClient(Ok(AuthenticateClientOk {
             transaction_id: self.transaction_id(),
             profile_meta_data: self.metadata(),
-            smdp_signature2: sign(
-                &self.pki.smdp_pb.key,
-                &[smdp_signed2.bytes(), &euicc_signature1],
-            ),
+            smdp_signature2: sign(&self.pb().key, &[smdp_signed2.bytes(), &euicc_signature1]),
             smdp_signed2,
-            smdp_certificate: wire(&self.pki.smdp_pb.certificate),
+            smdp_certificate: wire(&self.pb().certificate),
             extensions: Default::default(),
         }))
     }
@@ -255,7 +272,7 @@ impl ScriptedSmdp {
     }
 
     fn bind(&self, euicc_otpk: &OneTimePublicKey) -> BoundProfilePackage {
-        let curve = self.pki.smdp_pb.key.public_key().curve();
+        let curve = self.pb().key.public_key().curve();
         let one_time_key = EphemeralKey::generate(curve, &mut rng(77)).unwrap();
         let shared = one_time_key.agree(euicc_otpk).unwrap();
         let keys = BspKeys::derive(&shared, b"host", self.eid.octets()).unwrap();
@@ -305,10 +322,7 @@ impl ScriptedSmdp {
             smdp_sign: Signature(Octets::default()),
             extensions: Default::default(),
         };
-        initialise.smdp_sign = sign(
-            &self.pki.smdp_pb.key,
-            &[&initialise.signed_octets(euicc_otpk)],
-        );
+        initialise.smdp_sign = sign(&self.pb().key, &[&initialise.signed_octets(euicc_otpk)]);
         let mut writer = Writer::new();
         writer.tlv(Tag::new(0xBF36), |writer| {
             initialise.encode_element(writer);
