@@ -96,6 +96,8 @@ enum Command {
     },
     ReadData(ReadDataArgs),
     /// Wait until a device is associated: until its eUICC has signed a result for this eIM.
+    ///
+    /// If nothing waits for the device, it is asked for its profiles, so that there is something to sign.
     #[command(
         after_help = "Examples:\n  palisade device wait <EID> --timeout 60 && palisade profile list <EID>"
     )]
@@ -482,11 +484,18 @@ fn wait(data: &DataFolder, eid: Eid, timeout_s: u64) -> anyhow::Result<()> {
     const EVERY: Duration = Duration::from_millis(500);
     let server = data.server()?;
     let begun = Instant::now();
+    let mut may_ask = true;
     loop {
         let device = server.get(&format!("/v1/devices/{eid}"))?;
+        let open = device.get("operations_open").and_then(Value::as_i64);
         match text(&device, "state") {
             "associated" => return Ok(()),
             "retired" => bail!("the device is retired"),
+            _ if may_ask && open == Some(0) => {
+                may_ask = false;
+                let list = json!({ "commands": [Order::ListProfiles] });
+                server.post(&format!("/v1/devices/{eid}/operations"), &list)?;
+            }
             _ if begun.elapsed() > Duration::from_secs(timeout_s) => {
                 let polled = device
                     .pointer("/contact/polls")
