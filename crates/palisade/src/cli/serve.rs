@@ -119,7 +119,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Ending> {
 }
 
 /// What the process was sent.
-enum Signal {
+pub(crate) enum Signal {
     Stop,
     Reload,
 }
@@ -141,7 +141,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Stop,
             _ = self.terminate.recv() => Signal::Stop,

@@ -8,7 +8,7 @@ use rsp::ids::{Eid, Iccid};
 use serde_json::Value;
 
 use super::Ending;
-use super::serve::Signals;
+use super::serve::{Signal, Signals};
 use super::shared::{argument_or_stdin, list, number, text};
 use crate::config::File;
 use crate::control::{Client, NotRunning};
@@ -97,7 +97,7 @@ struct LabArgs {
     fqdn: Option<String>,
 }
 
-/// Listen on ES9+ (and ES2+) until SIGINT or SIGTERM.
+/// Listen on ES9+ (and ES2+) until SIGINT or SIGTERM. On SIGHUP the CRL of the CI is read again.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  palisade smdp serve --pki pki --listen 127.0.0.1:8444\n  palisade smdp serve --pki pki --es2-listen 127.0.0.1:8445"
@@ -281,7 +281,9 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         let mut signals = Signals::new()?;
         let lab = lab::open(&args.lab.data, &file)?;
         let running = lab::start(&args.lab.data, &file, lab).await?;
-        signals.stop().await;
+        while let Signal::Reload = signals.next().await {
+            running.reload();
+        }
         tracing::info!("stopping; requests under way are finished");
         tokio::select! {
             ended = running.stop() => ended,

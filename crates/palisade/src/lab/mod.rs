@@ -42,6 +42,7 @@ pub(crate) struct Lab {
     tls: Identity,
     tls_root: Vec<u8>,
     has_operator_link: bool,
+    crl: PathBuf,
 }
 
 /// Opens the database of a data folder with the identities of a PKI folder.
@@ -101,8 +102,9 @@ pub(crate) fn open(data: &Path, file: &File) -> anyhow::Result<Lab> {
         },
         ..Config::new(address, oid)
     };
+    let crl = folder.join("ci.crl");
     let identities = Identities {
-        trust: trust::read_anchors(&[folder.join("ci.der"), folder.join("ci.crl")])?,
+        trust: trust::read_anchors(&[folder.join("ci.der"), crl.clone()])?,
         servers: vec![ServerIdentity {
             auth_certificate: auth.certificate,
             auth_signer: Arc::new(auth.key),
@@ -131,6 +133,7 @@ pub(crate) fn open(data: &Path, file: &File) -> anyhow::Result<Lab> {
         tls,
         tls_root,
         has_operator_link: settings.es2_progress_url.is_some(),
+        crl,
     })
 }
 
@@ -140,6 +143,7 @@ pub(crate) struct Running {
     counters: Arc<Counters>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    crl: PathBuf,
 }
 
 /// Listens on ES9+, on ES2+ if it has an address, and on the socket of the data folder.
@@ -149,6 +153,7 @@ pub(crate) async fn start(data: &Path, file: &File, lab: Lab) -> anyhow::Result<
         tls,
         tls_root,
         has_operator_link,
+        crl,
     } = lab;
     let (stop, stopped) = watch::channel(false);
     let mut tasks = Vec::new();
@@ -210,10 +215,26 @@ pub(crate) async fn start(data: &Path, file: &File, lab: Lab) -> anyhow::Result<
         counters,
         stop,
         tasks,
+        crl,
     })
 }
 
 impl Running {
+    /// Reads the CRL of the CI again. What cannot be read, or is older, changes nothing.
+    pub(crate) fn reload(&self) {
+        let taken = trust::read_crl(&self.crl).and_then(|crl| {
+            let revoked = crl.len();
+            self.smdp
+                .add_crl(crl)
+                .map(|()| revoked)
+                .with_context(|| format!("the CRL {} is not acceptable", self.crl.display()))
+        });
+        match taken {
+            Ok(revoked) => tracing::info!(revoked, "the CRL of the CI was read again"),
+            Err(error) => tracing::error!("the CRL of the CI stays the old one: {error:#}"),
+        }
+    }
+
     /// Lets requests under way end.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         let Self {
@@ -221,6 +242,7 @@ impl Running {
             counters,
             stop,
             tasks,
+            ..
         } = self;
         // Nobody listening any more is as good.
         let _ = stop.send(true);

@@ -1,7 +1,9 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
+use pki::issue::{CrlTemplate, TestPki};
 use serde_json::Value;
 
 use crate::support::{Folder, Ran, Server, data, prepared, start_eim_with};
@@ -489,4 +491,76 @@ fn the_smdp_works_on_its_folder_without_running_too() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     smdp(&["serve", "--listen", &address]).refused(1, &["cannot listen", &address]);
+}
+
+#[test]
+fn waiting_for_a_new_device_has_its_euicc_sign_something() {
+    let lab = Lab::new();
+    lab.associate();
+    lab.eim(&["device", "register", &lab.eid]);
+    let waited = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let wait = ["device", "wait", &lab.eid, "--data", "eim"];
+            lab.folder.run(&[&wait[..], &["--timeout", "60"]].concat())
+        });
+        while !waiting.is_finished() {
+            lab.poll();
+        }
+        waiting.join().unwrap()
+    });
+    assert_eq!(waited.status, 0, "{}{}", waited.out, waited.err);
+    assert_eq!(
+        lab.eim(&["device", "show", &lab.eid])["state"],
+        "associated"
+    );
+    let operations = lab.eim(&["operation", "list", &lab.eid]);
+    let by_operator = operations["operations"].as_array().unwrap().iter();
+    let by_operator =
+        by_operator.filter(|it| it["actor"].as_str().unwrap().starts_with("operator:"));
+    assert_eq!(by_operator.count(), 1, "asked once: {operations}");
+}
+
+#[test]
+fn the_smdp_reads_its_crl_again() {
+    let (folder, _) = prepared();
+    let server = folder.serve(
+        &[
+            "smdp",
+            "serve",
+            "--data",
+            "smdp",
+            "--pki",
+            "pki",
+            "--listen",
+            "127.0.0.1:0",
+        ],
+        &["smdp", "status", "--data", "smdp"],
+    );
+    let pki = TestPki::load(&folder.path("pki")).unwrap();
+    let newer = CrlTemplate {
+        number: 2,
+        this_update: pki.crl.this_update().plus_days(1),
+        next_update: None,
+        revoked: vec![pki.eum.certificate.serial_number().to_vec()],
+    };
+    let newer = newer.issue(pki.ci.issuer()).unwrap();
+    for (content, word) in [
+        (&b"nonsense"[..], "holds no CRL that can be read"),
+        (newer.der(), "the CRL of the CI was read again"),
+        (pki.crl.der(), "a newer CRL is already known"),
+    ] {
+        fs::write(folder.path("pki/ci.crl"), content).unwrap();
+        server.signal("-HUP");
+        let begun = Instant::now();
+        while !server.log().contains(word) {
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "{}",
+                server.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    folder.ok(&["smdp", "status", "--data", "smdp"]);
+    assert_eq!(server.terminate().0, Some(0));
 }
