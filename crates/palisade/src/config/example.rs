@@ -30,7 +30,8 @@ tls_trust = "key"
 # Lowest TLS version: "1.2" (SGP.32) or "1.3".
 tls_version_min = "1.2"
 
-# Folder with the certificates (*.der, *.pem) and CRLs (*.crl) of the CIs that eUICCs chain to.
+# Folder with the certificates (*.der, *.pem) and CRLs (*.crl) of the CIs that eUICCs and SM-DP+s chain
+# to, and of the sub-CAs and EUMs (SGP.22 v3) that do not come along in messages.
 euicc_trust = "trust/euicc"
 
 # Folder with the roots of the TLS certificates of SM-DP+s (indirect downloads, notifications).

@@ -58,7 +58,7 @@ pub(crate) struct EimSection {
     pub(crate) tls_ca: Option<PathBuf>,
     /// Lowest TLS version on ESipa.
     pub(crate) tls_version_min: TlsVersionMin,
-    /// Folder with the certificates and CRLs of the CIs that eUICCs chain to.
+    /// Folder with the certificates and CRLs of the CIs that eUICCs and SM-DP+s chain to, and of sub-CAs and EUMs.
     pub(crate) euicc_trust: PathBuf,
     /// Folder with the roots of the TLS certificates of SM-DP+s.
     pub(crate) smdp_trust: PathBuf,
