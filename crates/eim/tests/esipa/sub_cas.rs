@@ -40,11 +40,10 @@ async fn device(world: &World, set: &VariantPki) -> PaperEuicc {
 
 fn make_known(world: &World, set: &VariantPki) {
     let mut trust = world.pki.trust_anchors().unwrap();
-    for issuer in [&set.ci_sub_ca, &Some(set.eum.clone()), &set.eum_sub_ca] {
-        if let Some(issuer) = issuer {
-            let certificate = issuer.certificate.clone();
-            trust.add_issuer(certificate, &[], None).unwrap();
-        }
+    let issuers = [&set.ci_sub_ca, &Some(set.eum.clone()), &set.eum_sub_ca];
+    for issuer in issuers.into_iter().flatten() {
+        let certificate = issuer.certificate.clone();
+        trust.add_issuer(certificate, &[], None).unwrap();
     }
     world.eim.replace_trust(trust);
 }
@@ -55,15 +54,12 @@ fn wire(certificate: &pki::Certificate) -> Certificate {
 
 /// In the form of SGP.22 v3.
 fn with_chain(notification: OtherSignedNotification, set: &VariantPki) -> OtherSignedNotification {
-    let mut others = set.euicc_sub_cas();
-    let eum = set.eum.certificate.clone();
-    let next = match set.eum_sub_ca {
-        Some(_) => std::mem::replace(&mut others[0], eum),
-        None => eum,
-    };
+    // From the eUICC upwards: the EUM's sub-CA, the EUM, the CI's sub-CA.
+    let above = [&set.eum_sub_ca, &Some(set.eum.clone()), &set.ci_sub_ca];
+    let mut above = above.into_iter().flatten().map(|it| wire(&it.certificate));
     OtherSignedNotification {
-        eum_certificate: wire(&next),
-        other_certs_in_chain: Some(others.iter().map(wire).collect()),
+        eum_certificate: above.next().unwrap(),
+        other_certs_in_chain: Some(above.collect()),
         ..notification
     }
 }
