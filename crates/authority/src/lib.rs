@@ -15,6 +15,11 @@
 
 pub mod environment;
 pub mod event;
+pub mod genesis;
+mod lists;
+pub mod proof;
 pub mod state;
 mod verbs;
 pub mod webauthn;
+
+pub use verbs::enrol::Enrolment;

@@ -184,7 +184,7 @@ impl People {
     /// What a token may read. `sha256` is that of the whole token.
     pub fn token(
         &self,
-        id: &CredentialId,
+        id: Option<&CredentialId>,
         sha256: &Digest,
         now: i64,
     ) -> Result<(&Principal, &Member), Refusal> {
@@ -194,7 +194,8 @@ impl People {
                 "this token is not known here: issue another one with `palisade key create --read`",
             )
         };
-        let (name, member, credential) = self.credential(id).ok_or_else(unknown)?;
+        let (name, member, credential) =
+            id.and_then(|id| self.credential(id)).ok_or_else(unknown)?;
         let Public::Token(known) = &credential.public else {
             return Err(unknown());
         };

@@ -1,5 +1,12 @@
 //! What can be asked of the authority. A verb checks a request against the state and gives events, or a refusal.
 
+pub(crate) mod decide;
+mod effects;
+pub(crate) mod enrol;
+mod entitlement;
+pub(crate) mod policy;
+pub(crate) mod propose;
+
 use std::collections::BTreeMap;
 
 use intent::Digest;
