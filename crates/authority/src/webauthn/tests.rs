@@ -14,6 +14,16 @@ const VECTORS: &str = include_str!(concat!(
     "/../../tests/data/webauthn/level3-vectors.json"
 ));
 
+const CHROMIUM: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/data/webauthn/chromium-156.json"
+));
+
+const SOFTWARE: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/data/webauthn/software-passkey.json"
+));
+
 /// One pair of section 16 of the specification.
 struct Vector {
     section: String,
@@ -199,6 +209,84 @@ const VERIFIED_REGISTRATIONS: [&str; 5] = [
     "tpm-es256",
     "android-key-es256",
 ];
+
+/// What a browser sent, as it sent it.
+#[derive(serde::Deserialize)]
+struct Recorded {
+    name: String,
+    #[serde(with = "hex::serde")]
+    registration_challenge: [u8; 32],
+    registration: RegistrationResponse,
+    #[serde(with = "hex::serde")]
+    assertion_challenge: [u8; 32],
+    assertion: AssertionResponse,
+}
+
+#[test]
+fn what_chromium_sends_is_judged_right() {
+    use PasskeyAlgorithm::{EdDsa, Es256, Rs256};
+
+    let recorded: Vec<Recorded> = serde_json::from_str(CHROMIUM).unwrap();
+    let party = party("eim.example.com");
+    let expected = [
+        ("ES256", Ok(Es256)),
+        ("EdDSA", Ok(EdDsa)),
+        ("RS256", Ok(Rs256)),
+        (
+            "ES256-without-user-verification",
+            Err(WebauthnError::UserNotVerified),
+        ),
+    ];
+    assert_eq!(recorded.len(), expected.len());
+    for (recorded, (name, expected)) in recorded.iter().zip(expected) {
+        assert_eq!(recorded.name, name);
+        let registered = verify_registration(
+            &party,
+            &recorded.registration_challenge,
+            &recorded.registration,
+        );
+        let algorithm = registered.as_ref().map(|credential| credential.algorithm);
+        assert_eq!(algorithm.map_err(Clone::clone), expected, "{name}");
+        let Ok(credential) = registered else { continue };
+        assert_eq!(credential.attestation, Attestation::None);
+        assert_eq!(credential.counter, 1);
+        assert!(!credential.backup_eligible);
+        let judge = |challenge: &[u8; 32]| {
+            verify_assertion(
+                &party,
+                challenge,
+                &credential,
+                credential.counter,
+                &recorded.assertion,
+            )
+        };
+        let facts = judge(&recorded.assertion_challenge).unwrap();
+        assert_eq!(facts.new_counter, 2, "{name}");
+        assert_eq!(facts.counter, CounterChange::Advanced, "{name}");
+        assert_eq!(
+            judge(&recorded.registration_challenge),
+            Err(WebauthnError::Challenge)
+        );
+    }
+}
+
+#[test]
+fn a_software_passkey_makes_what_another_library_accepted() {
+    let (party, mut passkey, _) = registered();
+    let made = serde_json::json!({
+        "rp_id": party.id,
+        "origin": party.origins[0],
+        "registration_challenge": hex::encode([1; 32]),
+        "registration": passkey.register(&party.origins[0], &[1; 32]).unwrap(),
+        "assertion_challenge": hex::encode([2; 32]),
+        "assertion": passkey.assert(&party.origins[0], &[2; 32]).unwrap(),
+    });
+    let accepted: serde_json::Value = serde_json::from_str(SOFTWARE).unwrap();
+    assert_eq!(
+        made, accepted,
+        "let another library judge the new form before it is kept: {made:#}"
+    );
+}
 
 /// A registered software passkey, its party, and the passkey.
 fn registered() -> (RelyingParty, SoftwarePasskey, PasskeyCredential) {

@@ -232,9 +232,9 @@ impl SoftwarePasskey {
         // CBOR: {"fmt": "none", "attStmt": {}, "authData": octets}, WebAuthn Level 3 section 8.7.
         let mut attestation = vec![0xA3];
         attestation.extend_from_slice(b"\x63fmt\x64none\x67attStmt\xA0\x68authData");
-        attestation.push(0x59);
-        let length = u16::try_from(authenticator_data.len()).unwrap_or(u16::MAX);
-        attestation.extend_from_slice(&length.to_be_bytes());
+        // 37 octets, 18 and the id, and the key: always 129, which CBOR writes in one octet.
+        attestation.push(0x58);
+        attestation.push(u8::try_from(authenticator_data.len()).unwrap_or(u8::MAX));
         attestation.append(&mut authenticator_data);
         Ok(RegistrationResponse {
             id: Base64Url(self.credential_id.to_vec()),
