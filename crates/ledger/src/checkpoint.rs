@@ -4,7 +4,7 @@ use signed_note::{Note, NoteError, Signature, Verifier, VerifierList};
 use tlog_tiles::checkpoint;
 
 use crate::hash::Hash;
-use crate::key::{PublicKey, SigningKey, WitnessKey, cosignature};
+use crate::key::{CosigningKey, PublicKey, SigningKey, WitnessKey, cosignature};
 
 /// Octets of a signed checkpoint at most, cosignatures included.
 pub const CHECKPOINT_MAX: usize = 64 * 1024;
@@ -53,6 +53,12 @@ pub enum CheckpointError {
     /// More entries than a ledger can have.
     #[error("{0} entries are more than a ledger can have")]
     Size(u64),
+    /// No entries, and the root of some.
+    #[error("the root is not that of a ledger without entries")]
+    EmptyRoot,
+    /// A cosignature without a time.
+    #[error("a cosignature has a time, in seconds since 1970")]
+    Time,
     /// Signing did not work.
     #[error("the checkpoint could not be signed")]
     Sign(#[source] NoteError),
@@ -104,7 +110,7 @@ impl Checkpoint {
         }
         let root = Hash::from(*lines.hash());
         if lines.size() == 0 && root != Hash::EMPTY {
-            return Err(CheckpointError::Malformed);
+            return Err(CheckpointError::EmptyRoot);
         }
         Ok(Self {
             size: lines.size(),
@@ -158,6 +164,19 @@ impl Checkpoint {
             .collect())
     }
 
+    /// The line of a cosignature at a time, in seconds since 1970. A witness makes it after checking that this checkpoint
+    /// continues the one before.
+    pub(crate) fn cosign(&self, key: &CosigningKey, time: u64) -> Result<String, CheckpointError> {
+        if time == 0 || time > i64::MAX.unsigned_abs() {
+            return Err(CheckpointError::Time);
+        }
+        let octets = key.cosign(self.parsed()?.text(), time);
+        let (name, id) = (key.public().name().to_owned(), key.public().key_id());
+        let line = Signature::new(name, id, octets).map_err(CheckpointError::Sign)?;
+        let line = String::from_utf8(line.to_bytes()).map_err(|_| CheckpointError::Malformed)?;
+        Ok(format!("{}\n", line.trim_end_matches('\n')))
+    }
+
     /// Adds a cosignature, one line as a witness answers it (C2SP tlog-witness, "add-checkpoint"), after verifying it. An
     /// earlier one by the same witness is replaced.
     pub fn with_cosignature(
@@ -171,7 +190,7 @@ impl Checkpoint {
         let line = line.trim_end_matches('\n');
         let signature =
             Signature::from_bytes(line.as_bytes()).map_err(|_| CheckpointError::Malformed)?;
-        if signature.name() != witness.name() || signature.id() != witness.key_id() {
+        if !witness.made(&signature) {
             return Err(CheckpointError::Unsigned);
         }
         let note = self.parsed()?;
@@ -210,45 +229,25 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-    use ed25519_dalek::Signer;
 
     fn key() -> SigningKey {
         SigningKey::from_seed("example.com/ledger", &[7; 32]).unwrap()
     }
 
     struct Witness {
-        key: ed25519_dalek::SigningKey,
+        key: CosigningKey,
         public: WitnessKey,
     }
 
     fn witness(name: &str, seed: u8) -> Witness {
-        let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
-        let octets = [&[4], key.verifying_key().as_bytes().as_slice()].concat();
-        let text = format!(
-            "{name}+{:08x}+{}",
-            signed_note::key_id(name, &octets),
-            STANDARD.encode(&octets)
-        );
-        Witness {
-            key,
-            public: text.parse().unwrap(),
-        }
+        let key = CosigningKey::from_seed(name, &[seed; 32]).unwrap();
+        let public = key.public().clone();
+        Witness { key, public }
     }
 
     impl Witness {
         fn cosign(&self, checkpoint: &Checkpoint, time: u64) -> String {
-            let note = Note::from_bytes(checkpoint.note()).unwrap();
-            let text = String::from_utf8(note.text().to_vec()).unwrap();
-            let signature = self
-                .key
-                .sign(format!("cosignature/v1\ntime {time}\n{text}").as_bytes());
-            let octets = [&time.to_be_bytes()[..], &signature.to_bytes()].concat();
-            let line = Signature::new(self.public.name().to_owned(), self.public.key_id(), octets)
-                .unwrap()
-                .to_bytes();
-            String::from_utf8(line).unwrap()
+            checkpoint.cosign(&self.key, time).unwrap()
         }
     }
 

@@ -321,7 +321,11 @@ pub(crate) fn pending(
                 match generation.size.cmp(&size) {
                     Ordering::Less => {}
                     Ordering::Equal => current = Some(generation),
-                    Ordering::Greater => next = Some(generation),
+                    Ordering::Greater => {
+                        let known: Option<Generation> = next.take();
+                        let newer = known.filter(|known| known.size > generation.size);
+                        next = newer.or(Some(generation));
+                    }
                 }
             }
             Found::Headless(named) => {

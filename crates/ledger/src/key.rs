@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::Signer;
 use rand_core::CryptoRng;
-use signed_note::{StandardSigner, StandardVerifier, Verifier};
+use signed_note::{Signature, StandardSigner, StandardVerifier, Verifier};
 use zeroize::Zeroizing;
 
 /// The algorithm octet of Ed25519 note keys (C2SP signed-note, "Signature types").
@@ -37,6 +37,12 @@ pub struct WitnessKey {
     id: u32,
     key: ed25519_dalek::VerifyingKey,
     text: String,
+}
+
+/// What a witness cosigns checkpoints with (C2SP tlog-cosignature). As text: `PRIVATE+KEY+name+id+key`, algorithm 4.
+pub struct CosigningKey {
+    key: ed25519_dalek::SigningKey,
+    public: WitnessKey,
 }
 
 /// Why a key was refused.
@@ -158,6 +164,84 @@ impl fmt::Debug for PublicKey {
     }
 }
 
+impl CosigningKey {
+    /// Makes a new key for the witness called `name`.
+    pub fn generate(name: &str, rng: &mut dyn CryptoRng) -> Result<Self, KeyError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        rng.fill_bytes(seed.as_mut());
+        Self::from_seed(name, &seed)
+    }
+
+    /// Makes the key from its 32 octets of private key (RFC 8032 section 5.1.5).
+    pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, KeyError> {
+        let key = ed25519_dalek::SigningKey::from_bytes(seed);
+        let octets = [&[COSIGNATURE], key.verifying_key().as_bytes().as_slice()].concat();
+        let id = signed_note::key_id(name, &octets);
+        let public = format!("{name}+{id:08x}+{}", STANDARD.encode(&octets)).parse()?;
+        Ok(Self { key, public })
+    }
+
+    /// Reads the text form.
+    pub fn from_text(text: &str) -> Result<Self, KeyError> {
+        let [private, key, name, _, seed] = text
+            .trim_end_matches('\n')
+            .splitn(5, '+')
+            .collect::<Vec<_>>()
+            .try_into()
+            .map_err(|_| KeyError::Text)?;
+        if (private, key) != ("PRIVATE", "KEY") || seed.len() > 64 {
+            return Err(KeyError::Text);
+        }
+        let octets = Zeroizing::new(STANDARD.decode(seed).map_err(|_| KeyError::Text)?);
+        let (algorithm, seed) = octets.split_first().ok_or(KeyError::Text)?;
+        if *algorithm != COSIGNATURE {
+            return Err(KeyError::Algorithm);
+        }
+        let key = Self::from_seed(name, seed.try_into().map_err(|_| KeyError::Text)?)?;
+        // The id is that of the public key.
+        if key.to_text().as_str() == text.trim_end_matches('\n') {
+            Ok(key)
+        } else {
+            Err(KeyError::Text)
+        }
+    }
+
+    /// The text form. It is the secret.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let mut octets = Zeroizing::new([COSIGNATURE; 33]);
+        if let Some(seed) = octets.get_mut(1..) {
+            seed.copy_from_slice(self.key.as_bytes());
+        }
+        let encoded = Zeroizing::new(STANDARD.encode(*octets));
+        let WitnessKey { name, id, .. } = &self.public;
+        Zeroizing::new(format!("PRIVATE+KEY+{name}+{id:08x}+{}", *encoded))
+    }
+
+    /// What verifies its cosignatures.
+    pub fn public(&self) -> &WitnessKey {
+        &self.public
+    }
+
+    /// The octets of a cosignature on the text of a checkpoint, at a time in seconds since 1970.
+    pub(crate) fn cosign(&self, text: &[u8], time: u64) -> Vec<u8> {
+        let signature = self.key.sign(&cosigned(text, time));
+        [&time.to_be_bytes()[..], &signature.to_bytes()].concat()
+    }
+}
+
+impl fmt::Debug for CosigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CosigningKey").field(&self.public).finish()
+    }
+}
+
+impl WitnessKey {
+    /// Whether a signature line says that it is of this key.
+    pub(crate) fn made(&self, signature: &Signature) -> bool {
+        signature.name() == self.name && signature.id() == self.id
+    }
+}
+
 impl FromStr for WitnessKey {
     type Err = KeyError;
 
@@ -214,12 +298,18 @@ impl Verifier for WitnessKey {
         let Some((time, signature)) = cosignature(signature) else {
             return false;
         };
-        let mut message = format!("cosignature/v1\ntime {time}\n").into_bytes();
-        message.extend_from_slice(text);
+        let message = cosigned(text, time);
         self.key
             .verify_strict(&message, &ed25519_dalek::Signature::from_bytes(signature))
             .is_ok()
     }
+}
+
+/// What a cosignature is over.
+fn cosigned(text: &[u8], time: u64) -> Vec<u8> {
+    let mut message = format!("cosignature/v1\ntime {time}\n").into_bytes();
+    message.extend_from_slice(text);
+    message
 }
 
 /// Takes the octets of a cosignature apart: seconds since 1970, and the signature.
@@ -258,6 +348,28 @@ mod tests {
             key.public().to_string(),
             "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
         );
+    }
+
+    #[test]
+    fn the_key_of_a_witness_survives_its_text_form() {
+        let key = CosigningKey::from_seed("example.com/witness", &[9; 32]).unwrap();
+        let text = key.to_text();
+        let again = CosigningKey::from_text(&text).unwrap();
+        assert_eq!(again.public().to_string(), key.public().to_string());
+        assert!(!format!("{key:?}").contains("PRIVATE"));
+        assert_eq!(
+            SigningKey::from_text(&text).map(drop).unwrap_err(),
+            KeyError::Text
+        );
+        for (good, bad) in [
+            ("witness+", "witnesz+"),
+            ("PRIVATE", "PUBLIC"),
+            ("+B", "+C"),
+        ] {
+            let altered = text.replacen(good, bad, 1);
+            assert_ne!(altered, *text);
+            CosigningKey::from_text(&altered).unwrap_err();
+        }
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub mod snapshot;
 mod tiles;
 mod tip;
 mod verify;
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Cosignature};
 pub use entry::{Actor, Draft, Entry, EntryError, Kind, Link};
@@ -56,7 +57,7 @@ pub use files::{Files, ReadFiles};
 pub use folder::FolderStore;
 pub use hash::{Hash, NoHash};
 pub use heads::Break;
-pub use key::{KeyError, PublicKey, SigningKey, WitnessKey};
+pub use key::{CosigningKey, KeyError, PublicKey, SigningKey, WitnessKey};
 pub use log::{AppendError, Appended, Ledger, OpenError, Opening, Visitor};
 pub use proof::{
     BUNDLE_JSON_MAX, Bundle, CheckError, Checked, HeadProof, History, Included, Inclusion,
@@ -67,3 +68,4 @@ pub use read::{Reader, Trail};
 pub use report::{FINDINGS_MAX, Finding, Report};
 pub use snapshot::Unusable;
 pub use verify::verify;
+pub use witness::Witness;

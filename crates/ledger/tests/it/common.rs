@@ -86,7 +86,7 @@ impl Inode {
             let fate = chance();
             for (index, sector) in part.chunks(SECTOR).enumerate() {
                 // Nothing, some sectors, some others, everything.
-                if fate == 3 || (fate > 0 && chance() % 2 == 0) {
+                if fate == 3 || (fate > 0 && chance().is_multiple_of(2)) {
                     put(&mut left, offset + index * SECTOR, sector);
                 }
             }

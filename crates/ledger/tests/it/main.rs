@@ -9,5 +9,8 @@
 
 mod common;
 mod crash;
+mod journal;
 mod proofs;
+mod snapshots;
 mod tamper;
+mod witness;
