@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "type", content = "name")]
 pub enum Actor {
-    /// A person or machine that operates the fleet, by name.
+    /// A person or machine whose intent the authority accepted.
+    Principal(String),
+    /// Somebody at this host, by the name of the user.
     Operator(String),
     /// A device, by the EID it showed. What a device says is believed only as far as its eUICC signed it.
     Device(String),
@@ -18,6 +20,11 @@ pub enum Actor {
 }
 
 impl Actor {
+    /// The proposer of an intent.
+    pub fn principal(name: &intent::Principal) -> Self {
+        Self::Principal(name.to_string())
+    }
+
     /// An operator.
     pub fn operator(name: impl Into<String>) -> Self {
         Self::Operator(name.into())
@@ -37,6 +44,7 @@ impl Actor {
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Principal(name) => write!(f, "principal:{name}"),
             Self::Operator(name) => write!(f, "operator:{name}"),
             Self::Device(eid) => write!(f, "device:{eid}"),
             Self::System(part) => write!(f, "system:{part}"),

@@ -1,12 +1,17 @@
 //! What a device gets when it polls.
 //!
-//! The order is: the package in flight, again; else the oldest operation queued. Before that, a
-//! device whose certificate is not known is asked to introduce itself, because nothing it signs
-//! could be believed. Triggers and data requests go to proven connections only; an unproven one
-//! gets a package to sign first.
+//! The order is: the package in flight, again; else the oldest operation queued that the authority
+//! does not hold up. Before that, a device whose certificate is not known is asked to introduce
+//! itself, because nothing it signs could be believed. Triggers and data requests go to proven
+//! connections only; an unproven one gets a package to sign first.
+//!
+//! Every package is the authority's: it signs by reference, or lets an unsigned one leave. What it
+//! refuses for the time being is held, with its reason; what it refuses for good ends.
 
 use std::net::IpAddr;
 
+use intent::api::{Refusal, RefusalCode, SignedPackage};
+use intent::command::{self, Command, DataItem, PackageKind, Route};
 use rsp::der::Element;
 use rsp::ids::{Eid, TransactionId};
 use rsp::sgp32::{
@@ -18,15 +23,14 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::actor::Actor;
-use crate::authority::{AuthorityError, PackageOrder};
-use crate::command::{self, Command, DataItem, PackageKind, Route};
-use crate::devices::COUNTER_MAX;
 use crate::looks::{Flight, Found, Look};
 use crate::operations::OperationDraft;
 use crate::presence::Question;
+use crate::reports::{ReportError, next_attempt};
 use crate::tables::{devices, operations};
 use crate::{
-    ConnectionId, Device, DeviceState, Eim, Operation, OperationState, Outcome, Peer, StorageError,
+    Association, ConnectionId, Device, DeviceState, Eim, Held, Operation, OperationState, Outcome,
+    Peer, StorageError,
 };
 
 /// One eIM Package, or none.
@@ -43,8 +47,6 @@ pub(crate) enum Delivery {
 pub(crate) enum DeliveryError {
     #[error("no device with this EID is managed here")]
     NotManaged,
-    #[error("the package could not be signed")]
-    Authority(#[from] AuthorityError),
     #[error("a stored package does not decode")]
     Stored(#[from] rsp::der::Error),
     #[error("the device's queue changes faster than it can be read")]
@@ -85,6 +87,8 @@ const LOOKS_MAX: usize = 8;
 /// Proofs of presence asked for one operation without a pause. A device that opens a connection for
 /// each request, or a stranger who polls between, would have proofs made for ever.
 const PROOFS_FREE: i64 = 5;
+/// How long an operation is held if the authority does not say.
+const HOLD_MS: i64 = 60_000;
 /// The pause between further proofs.
 const PROOF_INTERVAL_MS: i64 = 60_000;
 
@@ -114,7 +118,7 @@ impl Eim {
             };
             let (device, operation) = self.read(|tx| -> Result<_, DeliveryError> {
                 let device = devices::find(tx, eid)?.ok_or(DeliveryError::NotManaged)?;
-                Ok((device, operations::next(tx, eid)?))
+                Ok((device, operations::next(tx, eid, now)?))
             })?;
             if device.state == DeviceState::Retired {
                 return Err(DeliveryError::NotManaged);
@@ -150,12 +154,15 @@ impl Eim {
             self.expire(operation, now).await?;
             return Ok(Step::Again);
         }
+        if operation
+            .held
+            .as_ref()
+            .is_some_and(|held| held.retry_at > now)
+        {
+            return Ok(Step::Ready(Delivery::Nothing));
+        }
         let Ok(kind) = Command::check(&operation.commands) else {
-            self.give_up(
-                operation,
-                "the stored commands are not understood by this version",
-            )
-            .await?;
+            self.give_up(operation, NOT_UNDERSTOOD).await?;
             return Ok(Step::Again);
         };
         let needs_proven_token = operation.state == OperationState::Queued
@@ -214,43 +221,55 @@ impl Eim {
             let request = EuiccPackageRequest::from_der(request)?;
             return Ok(Step::Ready(Delivery::EuiccPackage(request)));
         }
-        let Some(order) = self.order(device, operation.commands.clone()) else {
-            self.give_up(operation, COUNTER_EXHAUSTED).await?;
-            return Ok(Step::Again);
-        };
-        self.depart(device, operation, None, order, peer, look)
-            .await
+        self.depart(device, operation, None, peer, look).await
     }
 
-    /// Signs, then allocates the counter and records the package in one transaction. A package
-    /// that lost the race for the counter never leaves.
+    /// Has the package signed, then records it in one transaction, then lets it leave. Whoever asks
+    /// at the same time is given the same package.
     async fn depart(
         &self,
         device: &Device,
         operation: &Operation,
         proof: Option<OperationDraft>,
-        order: PackageOrder,
         peer: &Peer,
         look: Option<Look>,
     ) -> Result<Step, DeliveryError> {
-        let package = self.parts.authority.sign_package(&order).await?;
-        let (eid, before, at) = (device.eid, device.counter, self.now_ms());
-        let (id, request) = (order.eim_transaction_id.clone(), package.bytes().to_vec());
+        let (eid, at) = (device.eid, self.now_ms());
+        if device.is_association_due(at) {
+            return self.associate_first(device).await;
+        }
+        let reference = match &proof {
+            Some(proof) => Some(proof.reference()),
+            None => operation.authority_reference(),
+        };
+        let Some(reference) = reference else {
+            self.give_up(operation, NOT_UNDERSTOOD).await?;
+            return Ok(Step::Again);
+        };
+        let signed = match self.link.sign(reference).await {
+            Ok(Ok(signed)) => signed,
+            Ok(Err(refusal)) => return self.refused(device, operation, refusal).await,
+            Err(_) => return Ok(Step::Ready(Delivery::Nothing)),
+        };
+        let Some((package, id)) = self.checked(eid, &signed) else {
+            let refusal = Refusal::new(RefusalCode::Unavailable, NOT_THE_PACKAGE);
+            return self.refused(device, operation, refusal).await;
+        };
         let waiting = operation.id;
         let departing = proof.as_ref().map_or(waiting, OperationDraft::id);
-        let actor = Actor::device(eid);
+        let (counter, association_token) = (signed.counter, signed.association_token);
         let delivered = self.event(
             eid,
-            &actor,
+            &Actor::device(eid),
             "package-delivered",
             Delivered {
                 operation: departing,
-                counter: order.counter,
+                counter,
                 peer: peer.address,
             },
         );
-        let (counter, association_token) = (order.counter, order.association_token);
-        let transaction_id = id.clone();
+        let (transaction_id, request) = (id.clone(), signed.package);
+        let stored = request.clone();
         // A proof of presence is another operation than the one that was looked at.
         let look = look.filter(|_| proof.is_none());
         let left = self
@@ -258,10 +277,11 @@ impl Eim {
                 if let Some(proof) = &proof {
                     if !operations::wait_for_proof(tx, waiting)?
                         || operations::in_flight(tx, eid)?.is_some()
+                        || operations::find_by_transaction(tx, &transaction_id)?.is_some()
+                        || !proof.insert(tx)?
                     {
                         return Err(DeliveryError::Contended);
                     }
-                    proof.insert(tx)?;
                     devices::proof_asked(tx, eid, at)?;
                 }
                 let departure = operations::Departure {
@@ -271,7 +291,8 @@ impl Eim {
                     request: &request,
                     at,
                 };
-                if !devices::advance_counter(tx, eid, before, counter, at)?
+                if !devices::set_counter(tx, eid, counter, at)?
+                    || operations::in_flight(tx, eid)?.is_some()
                     || !operations::depart(tx, departing, &departure)?
                 {
                     return Err(DeliveryError::Contended);
@@ -293,27 +314,97 @@ impl Eim {
                         eim_transaction_id: Some(id),
                         counter: Some(counter),
                         association_token,
-                        request: Some(package.bytes().to_vec()),
+                        request: Some(stored),
                         delivered_at: Some(at),
                         ..operation.clone()
                     };
                     self.looks.departed(look, Flight { device, operation });
                 }
-                Ok(Step::Ready(Delivery::EuiccPackage(package.into_value())))
+                Ok(Step::Ready(Delivery::EuiccPackage(package)))
             }
             Err(DeliveryError::Contended) => Ok(Step::Again),
             Err(error) => Err(error),
         }
     }
 
-    fn order(&self, device: &Device, commands: Vec<Command>) -> Option<PackageOrder> {
-        (device.counter < COUNTER_MAX).then(|| PackageOrder {
-            eid: device.eid,
-            counter: device.counter + 1,
-            eim_transaction_id: self.new_transaction_id(),
-            association_token: device.association_token,
-            commands,
+    /// The authority signs for no eUICC that it was not told of.
+    async fn associate_first(&self, device: &Device) -> Result<Step, DeliveryError> {
+        match self.tell_association(device).await {
+            Ok(true) => Ok(Step::Again),
+            Ok(false) | Err(ReportError::Authority(_)) => Ok(Step::Ready(Delivery::Nothing)),
+            Err(ReportError::Storage(error)) => Err(error.into()),
+        }
+    }
+
+    /// What the authority signed, if it is a package for this eUICC from this eIM under what it says beside it.
+    fn checked(
+        &self,
+        eid: Eid,
+        signed: &SignedPackage,
+    ) -> Option<(EuiccPackageRequest, TransactionId)> {
+        let package = EuiccPackageRequest::from_der(&signed.package).ok()?;
+        let id = TransactionId::new(&signed.transaction_id).ok()?;
+        let content = &package.euicc_package_signed;
+        let is_this = content.eid_value == eid.to_field()
+            && content.eim_id == self.config.eim_id
+            && content.counter_value == signed.counter
+            && content.eim_transaction_id.as_ref() == Some(&id);
+        is_this.then_some((package, id))
+    }
+
+    /// The authority does not sign or release it: for the time being it is held, otherwise it ends.
+    async fn refused(
+        &self,
+        device: &Device,
+        operation: &Operation,
+        refusal: Refusal,
+    ) -> Result<Step, DeliveryError> {
+        let at = self.now_ms();
+        let (eid, id) = (operation.eid, operation.id);
+        if !is_passing(&refusal) {
+            let state = match refusal.code {
+                RefusalCode::Expired => OperationState::Expired,
+                _ => OperationState::Failed,
+            };
+            let summary = format!("refused by the authority: {}", refusal.message);
+            self.end(operation, state, &summary, at).await?;
+            return Ok(Step::Again);
+        }
+        let mut message = refusal.message;
+        if refusal.code == RefusalCode::NotAssociated
+            && let Some(why) = &device.association_refusal
+        {
+            message = format!("{message}: {why}");
+        }
+        let held = Held {
+            code: code_word(refusal.code),
+            message,
+            retry_at: next_attempt(at, HOLD_MS, refusal.retry_at),
+        };
+        let is_news = operation
+            .held
+            .as_ref()
+            .is_none_or(|before| before.code != held.code || before.message != held.message);
+        let event = is_news.then(|| {
+            let detail = json!({ "operation": id, "code": held.code, "message": held.message });
+            self.event(eid, &Actor::system("delivery"), "operation-held", detail)
+        });
+        // It may have forgotten, or been restored: what it accepted once is told again.
+        let tell_again = refusal.code == RefusalCode::NotAssociated
+            && device.association == Association::Accepted;
+        self.change(eid, move |tx| -> Result<(), StorageError> {
+            if tell_again {
+                devices::association_due(tx, eid, at)?;
+            }
+            if operations::hold(tx, id, &held)?
+                && let Some(event) = &event
+            {
+                event.append(tx)?;
+            }
+            Ok(())
         })
+        .await?;
+        Ok(Step::Ready(Delivery::Nothing))
     }
 
     /// Has the eUICC sign something fresh on this connection before `operation` is handed over.
@@ -329,13 +420,8 @@ impl Eim {
         if operation.proofs >= PROOFS_FREE && asked_lately {
             return Ok(Step::Ready(Delivery::Nothing));
         }
-        let commands = vec![Command::ListProfiles];
-        let proof = self.draft_operation(device.eid, &Actor::system(PRESENCE), &commands);
-        let Some(order) = self.order(device, commands) else {
-            self.give_up(operation, COUNTER_EXHAUSTED).await?;
-            return Ok(Step::Again);
-        };
-        self.depart(device, operation, Some(proof), order, peer, None)
+        let proof = self.draft_proof(operation, &Actor::system(PRESENCE));
+        self.depart(device, operation, Some(proof), peer, None)
             .await
     }
 
@@ -349,11 +435,22 @@ impl Eim {
             .eim_transaction_id
             .clone()
             .unwrap_or_else(|| self.new_transaction_id());
-        let Some(delivery) = unsigned_delivery(device, operation, &id) else {
+        let opened = self.opened(operation)?;
+        let delivery = opened.and_then(|opened| unsigned_delivery(device, &opened, &id));
+        let (Some(delivery), Some(reference)) = (delivery, operation.authority_reference()) else {
+            self.give_up(operation, NOT_UNDERSTOOD).await?;
             return Ok(Step::Again);
         };
         if operation.state == OperationState::InFlight {
             return Ok(Step::Ready(delivery));
+        }
+        if device.is_association_due(at) {
+            return self.associate_first(device).await;
+        }
+        match self.link.release(reference).await {
+            Ok(Ok(())) => {}
+            Ok(Err(refusal)) => return self.refused(device, operation, refusal).await,
+            Err(_) => return Ok(Step::Ready(Delivery::Nothing)),
         }
         let request = match &delivery {
             Delivery::DeviceData(request) => request.to_der(),
@@ -439,9 +536,35 @@ impl Eim {
 /// Who asks for proofs of presence.
 pub(crate) const PRESENCE: &str = "presence";
 
-const COUNTER_EXHAUSTED: &str = "no counter values are left for this association: add this eIM again by another one to start over";
+const NOT_UNDERSTOOD: &str =
+    "what was stored of it is not understood by this version, or its activation code is gone";
+const NOT_THE_PACKAGE: &str =
+    "the authority signed something else than what it was asked for: see its record";
 const NO_PROOF: &str = "expired before the device showed, on the connection it polled on, that its eUICC is \
      present; if its IPA opens a connection for each request, insecure_trust_any_connection lets it do without";
+
+/// Whether it may be otherwise later, without anybody asking again.
+fn is_passing(refusal: &Refusal) -> bool {
+    use RefusalCode as Code;
+    refusal.retry_at.is_some()
+        || matches!(
+            refusal.code,
+            Code::NotApproved
+                | Code::Frozen
+                | Code::OutsideWindow
+                | Code::QuotaExceeded
+                | Code::NotAssociated
+                | Code::Unavailable
+        )
+}
+
+/// The code as the authority's interface writes it.
+fn code_word(code: RefusalCode) -> String {
+    match serde_json::to_value(code) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
 
 fn unsigned_delivery(
     device: &Device,
@@ -455,11 +578,7 @@ fn unsigned_delivery(
         ))),
         Command::Download { source, route, .. } => {
             let eim_handles_data = *route == Route::Indirect && ipa_leaves_data_to_eim(device);
-            Some(Delivery::Download(command::download_trigger(
-                source,
-                eim_handles_data,
-                id.clone(),
-            )))
+            command::download_trigger(source, eim_handles_data, id.clone()).map(Delivery::Download)
         }
         _ => None,
     }

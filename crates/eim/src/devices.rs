@@ -1,4 +1,4 @@
-//! Devices: registering, looking up, retiring.
+//! Devices: looking up, and what operators know of them. They are registered and retired by the authority's feed.
 
 use pki::ChainError;
 use rsp::ids::Eid;
@@ -11,30 +11,27 @@ use crate::{
     AssociatedEim, Contact, Device, DeviceState, Eim, Event, Notification, Profile, StorageError,
 };
 
-/// A device to be registered.
+/// What an operator knows of a registered device beforehand. What is absent stays as it is.
 #[derive(Debug, Clone)]
-pub struct NewDevice {
+pub struct DeviceData {
     /// The eUICC's identity.
     pub eid: Eid,
     /// The operator's name for it.
-    pub label: String,
-    /// The token that AddInitialEim or addEim returned, if it is known. If not, it is learnt from
-    /// the device and stands once a signed result has proved it.
+    pub label: Option<String>,
+    /// The token that AddInitialEim or addEim returned. If it is not known, it is learnt from the
+    /// device and stands once a signed result has proved it.
     pub association_token: Option<i64>,
-    /// The counter value last used for this association; 0 for a new one.
-    pub counter: i64,
-    /// CERT.EUICC and CERT.EUM, X.509 DER, when known beforehand.
+    /// CERT.EUICC and CERT.EUM, X.509 DER.
     pub certificates: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-impl NewDevice {
-    /// A device about which nothing but its EID is known.
+impl DeviceData {
+    /// Nothing but the EID.
     pub fn new(eid: Eid) -> Self {
         Self {
             eid,
-            label: String::new(),
+            label: None,
             association_token: None,
-            counter: 0,
             certificates: None,
         }
     }
@@ -46,20 +43,14 @@ pub enum DeviceError {
     /// No such device.
     #[error("no device with EID {0} is registered")]
     Unknown(Eid),
-    /// It is there already.
-    #[error("a device with EID {0} is registered already")]
-    Exists(Eid),
+    /// It is no longer managed.
+    #[error("the device with EID {0} is retired; register it again to manage it")]
+    Retired(Eid),
     /// A label that is too long.
     #[error("a label has at most {limit} characters")]
     Label {
         /// Characters allowed.
         limit: usize,
-    },
-    /// A counter out of range.
-    #[error("a counter is between 0 and {max}")]
-    Counter {
-        /// Largest counter that every eUICC supports.
-        max: i64,
     },
     /// The certificates do not show this EID.
     #[error("the certificates do not belong to an eUICC with this EID")]
@@ -99,70 +90,50 @@ impl From<store::StoreFault> for DeviceError {
 }
 
 const LABEL_CHARACTERS_MAX: usize = 200;
-/// The largest counter that every eUICC must cope with (SGP.32 section 2.11.1.1.1).
-pub(crate) const COUNTER_MAX: i64 = 8_388_607;
 
 impl Eim {
-    /// Enters a device. From then on it may poll; its data is asked for at its first poll.
-    pub async fn register_device(
+    /// Adds what an operator knows of a registered device. Certificates are verified here and by the authority.
+    pub async fn enrich_device(
         &self,
         actor: &Actor,
-        new: NewDevice,
+        data: DeviceData,
     ) -> Result<Device, DeviceError> {
-        if new.label.chars().count() > LABEL_CHARACTERS_MAX {
+        let eid = data.eid;
+        let is_long = |label: &String| label.chars().count() > LABEL_CHARACTERS_MAX;
+        if data.label.as_ref().is_some_and(is_long) {
             return Err(DeviceError::Label {
                 limit: LABEL_CHARACTERS_MAX,
             });
         }
-        if !(0..COUNTER_MAX).contains(&new.counter) {
-            return Err(DeviceError::Counter { max: COUNTER_MAX });
-        }
-        let eid = new.eid;
-        if let Some((euicc, eum)) = &new.certificates {
+        if let Some((euicc, eum)) = &data.certificates {
             self.verify_certificates(eid, euicc, eum)
                 .map_err(DeviceError::Certificates)?;
+            self.forget_key(eid);
         }
-        let (euicc_certificate, eum_certificate) = new.certificates.unzip();
-        let row = devices::NewRow {
-            eid,
-            label: new.label,
-            counter: new.counter,
-            association_token: new.association_token,
-            euicc_certificate,
-            eum_certificate,
-            at: self.now_ms(),
-        };
-        let registered = self.event(
+        let enriched = self.event(
             eid,
             actor,
-            "device-registered",
-            json!({ "label": row.label }),
+            "device-enriched",
+            json!({
+                "label": data.label,
+                "certificates": data.certificates.is_some(),
+                "association_token": data.association_token.is_some(),
+            }),
         );
-        self.change(eid, move |tx| {
-            devices::insert(tx, &row).map_err(|error| {
-                if error.is_unique_violation() {
-                    DeviceError::Exists(eid)
-                } else {
-                    error.into()
-                }
-            })?;
-            registered.append(tx)?;
-            devices::find(tx, eid)?.ok_or(DeviceError::Unknown(eid))
-        })
-        .await
-    }
-
-    /// Ends the management of a device. Nothing is ever signed for it again.
-    pub async fn retire_device(&self, actor: &Actor, eid: Eid) -> Result<(), DeviceError> {
+        let row = devices::Enrichment {
+            label: data.label,
+            association_token: data.association_token,
+            certificates: data.certificates,
+        };
         let at = self.now_ms();
-        let retired = self.event(eid, actor, "device-retired", json!({}));
         self.change(eid, move |tx| {
-            if devices::find(tx, eid)?.is_none() {
-                return Err(DeviceError::Unknown(eid));
+            let device = devices::find(tx, eid)?.ok_or(DeviceError::Unknown(eid))?;
+            if device.state == DeviceState::Retired {
+                return Err(DeviceError::Retired(eid));
             }
-            devices::set_state(tx, eid, DeviceState::Retired, at)?;
-            retired.append(tx)?;
-            Ok(())
+            devices::enrich(tx, eid, &row, at)?;
+            enriched.append(tx)?;
+            devices::find(tx, eid)?.ok_or(DeviceError::Unknown(eid))
         })
         .await
     }

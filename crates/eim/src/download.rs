@@ -31,12 +31,12 @@ use rsp::sgp32::{
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use intent::command::{self, ActivationCode, Command, DownloadSource};
 use crate::compact::{self, Known};
 use crate::devices::CertificateProblem;
 use crate::servers::{ServerRefused, SubCas};
 use crate::tables::operations;
 use crate::{ConnectionId, Device, Eim, Operation, OperationState, Peer};
+use intent::command::{self, ActivationCode, Command, DownloadSource};
 
 /// Sessions at a time; beyond it the oldest ends.
 const SESSIONS_MAX: usize = 10_000;
@@ -215,6 +215,11 @@ impl Eim {
         let device = self
             .managed(operation.eid)
             .map_err(|_| Code::InvalidEimTransactionId)?;
+        let operation = self
+            .opened(&operation)
+            .ok()
+            .flatten()
+            .ok_or(Code::UndefinedError)?;
         let redirect = self.downloads.redirects.get(&operation.id);
         let order = order(
             &operation,
@@ -441,13 +446,13 @@ impl Eim {
                 .flatten()?
                 .eim_transaction_id?;
             let code = format!("1${}${}", event.rsp_server_address, event.event_id);
-            let source = DownloadSource::ActivationCode(code);
+            let source = DownloadSource::activation_code(&code).ok()?;
             let redirect = Redirect {
                 smdp_address: event.rsp_server_address,
                 event_id: event.event_id,
             };
             self.downloads.redirects.insert(session.operation, redirect);
-            Some(command::download_trigger(&source, false, id))
+            command::download_trigger(&source, false, id)
         });
         AuthenticateClientResponseEsipa::AuthenticateClientOkDsEsipa(AuthenticateClientOkDsEsipa {
             transaction_id: ok.transaction_id,
@@ -582,14 +587,19 @@ fn order(
     else {
         return Err(Code::InvalidEimTransactionId);
     };
+    let confirmation_code = confirmation_code
+        .as_ref()
+        .and_then(|code| code.open())
+        .map(str::to_owned);
     let order = match source {
-        DownloadSource::ActivationCode(code) => {
+        DownloadSource::ActivationCode { code, .. } => {
+            let code = code.open().ok_or(Code::UndefinedError)?;
             let code = ActivationCode::parse(code).map_err(|_| Code::InvalidDpAddress)?;
             Order {
                 smdp_address: code.smdp_address.to_owned(),
                 matching_id: (!code.matching_id.is_empty()).then(|| code.matching_id.to_owned()),
                 smdp_oid: code.smdp_oid.map(str::to_owned),
-                confirmation_code: confirmation_code.clone(),
+                confirmation_code,
             }
         }
         DownloadSource::DefaultSmdp => Order {
@@ -600,14 +610,14 @@ fn order(
                 .ok_or(Code::InvalidDpAddress)?,
             matching_id: None,
             smdp_oid: None,
-            confirmation_code: confirmation_code.clone(),
+            confirmation_code,
         },
         DownloadSource::Smds(address) => match redirect {
             Some(redirect) => Order {
                 smdp_address: redirect.smdp_address,
                 matching_id: Some(redirect.event_id),
                 smdp_oid: None,
-                confirmation_code: confirmation_code.clone(),
+                confirmation_code,
             },
             // Without an address it is the root SM-DS, which the IPA reads from the eUICC.
             None => Order {

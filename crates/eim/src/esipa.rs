@@ -13,8 +13,8 @@ use rsp::sgp32::{
 use serde_json::json;
 
 use crate::actor::Actor;
-use crate::command::Command;
 use crate::delivery::{Delivery, DeliveryError};
+use crate::operations::OwnRead;
 use crate::results::Refusal;
 use crate::{ConnectionId, Eim, StorageError};
 
@@ -188,8 +188,8 @@ impl Eim {
             json!({ "cause": cause, "peer": peer.address }),
         );
         let refresh = [
-            self.draft_operation(eid, &actor, &[Command::ListProfiles]),
-            self.draft_operation(eid, &actor, &[Command::ListEims]),
+            self.draft_read(eid, &actor, OwnRead::Profiles),
+            self.draft_read(eid, &actor, OwnRead::Eims),
         ];
         self.change(eid, move |tx| -> Result<(), Refusal> {
             let mut is_news = false;

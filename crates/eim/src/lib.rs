@@ -5,21 +5,22 @@
 //!
 //! * **Exactly once.** One package is in flight for each eUICC. It is delivered again, octet for
 //!   octet, until the eUICC's signed result is here; the eUICC's counter makes it run at most once.
-//!   The counter is allocated in the transaction that records the package, before the package leaves.
+//!   The package is recorded before it leaves, and the authority gives the same one however often it is asked.
 //! * **Nothing is believed unsigned.** A result counts when its signature verifies against the
 //!   eUICC's certificate, chained to a trusted CI. What an IPA merely states is kept as its
 //!   statement. Whoever knows an EID can poll with it; that neither drains nor completes its queue.
-//! * **Nothing is signed here.** Packages are built and signed behind [`authority::Authority`].
+//! * **Nothing is signed here, and nothing asked for.** Operations come from the authority's feed; packages are built, counted
+//!   and signed behind [`authority::Authority`], which checks who wanted them.
 //!
 //! Layers: [`http`] turns requests into calls and knows no SQL; the verbs on [`Eim`] know neither
 //! HTTP nor SQL; `tables` alone knows SQL.
 
 pub mod actor;
 pub mod authority;
-pub mod command;
 pub mod es9;
 pub mod http;
 
+mod association;
 mod compact;
 mod contacts;
 mod delivery;
@@ -27,15 +28,17 @@ mod devices;
 mod download;
 mod environment;
 mod esipa;
+mod feed;
 mod looks;
 mod notifications;
+mod openings;
 mod operations;
 mod outcome;
 mod presence;
+mod reports;
 mod results;
 mod servers;
 mod tables;
-mod text;
 mod verification;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -46,18 +49,21 @@ use serde::Serialize;
 use store::{OpenError, ReadTx, SqlError, Store, StoreFault, StoreOptions, Tx, WriteError};
 
 use actor::Actor;
-use authority::Authority;
-pub use devices::{DeviceError, NewDevice};
+use authority::{Authority, AuthorityError, Link};
+pub use devices::{DeviceData, DeviceError};
 pub use environment::{Clock, Entropy};
 use es9::SmdpConnector;
 pub use esipa::{Peer, Unanswerable};
-pub use operations::{OperationError, Proposal};
+pub use feed::FollowError;
+pub use openings::OpeningsError;
+pub use operations::OperationError;
 pub use presence::ConnectionId;
-pub use tables::devices::{Contact, Device, DeviceState};
+pub use reports::ReportError;
+pub use tables::devices::{Association, Contact, Device, DeviceState};
 pub use tables::events::Event;
 pub use tables::inventory::{AssociatedEim, Profile};
 pub use tables::notifications::Notification;
-pub use tables::operations::{CommandResult, Operation, OperationState, Outcome};
+pub use tables::operations::{CommandResult, Held, Operation, OperationState, Outcome};
 
 /// Settings of an eIM.
 #[derive(Debug, Clone)]
@@ -66,7 +72,7 @@ pub struct Config {
     pub eim_id: rsp::sgp32::EimId,
     /// Operations that may wait for one device.
     pub queue_per_device_max: usize,
-    /// How long an operation may wait and be executed, unless its proposal says otherwise.
+    /// How long the eIM's own reads may wait and be executed.
     pub operation_lifetime_ms: i64,
     /// Deviations from strict chain checks. The default is strict.
     pub chain_policy: ChainPolicy,
@@ -109,6 +115,12 @@ pub struct Eim {
     config: Config,
     store: Store,
     parts: Parts,
+    link: Link,
+    /// Held while the feed is followed.
+    progress: tokio::sync::Mutex<feed::Progress>,
+    /// Held while results are reported, so that they arrive in their order.
+    reporting: tokio::sync::Mutex<()>,
+    results_stored: tokio::sync::Notify,
     /// Exchanged while running, when a CI or a CRL is new.
     trust: RwLock<Arc<TrustAnchors>>,
     looks: Arc<looks::Looks>,
@@ -156,7 +168,11 @@ impl Eim {
         Arc::new(Self {
             config,
             store,
+            link: Link::new(Arc::clone(&parts.authority)),
             parts,
+            progress: tokio::sync::Mutex::default(),
+            reporting: tokio::sync::Mutex::default(),
+            results_stored: tokio::sync::Notify::new(),
             trust,
             looks: Arc::default(),
             presence: presence::Presence::default(),
@@ -168,8 +184,10 @@ impl Eim {
     }
 
     /// What an eUICC has to store to accept packages of this eIM (AddInitialEim).
-    pub fn association_data(&self) -> rsp::sgp32::EimConfigurationData {
-        self.parts.authority.association_data()
+    pub async fn association_data(
+        &self,
+    ) -> Result<rsp::sgp32::EimConfigurationData, AuthorityError> {
+        self.link.association_data().await
     }
 
     /// Takes other CIs and CRLs from now on. Chains verified before are verified again.
@@ -260,6 +278,7 @@ impl Eim {
 }
 
 /// An event that is not recorded yet.
+#[derive(Clone)]
 struct EventDraft {
     id: uuid::Uuid,
     eid: Eid,

@@ -12,9 +12,9 @@ use rsp::sgp32::{
 };
 use store::{SqlError, Tx};
 
-use crate::command::Command;
 use crate::tables::inventory::{self, AssociatedEim, Profile};
 use crate::{CommandResult, OperationState, Outcome};
+use intent::command::Command;
 
 /// Summarises the results of a package.
 pub(crate) fn of_results(

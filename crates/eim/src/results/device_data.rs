@@ -7,11 +7,12 @@ use serde_json::json;
 
 use super::{Acknowledged, Refusal};
 use crate::actor::Actor;
-use crate::command::{self, Command, DataItem};
 use crate::presence::Question;
+use crate::reports::ReportError;
 use crate::tables::{devices, operations};
 use crate::verification::Disbelief;
 use crate::{ConnectionId, Eim, Operation, OperationState};
+use intent::command::{self, Command, DataItem};
 
 impl Eim {
     pub(super) async fn take_device_data(
@@ -136,6 +137,7 @@ impl Eim {
             Ok(())
         })
         .await?;
+        self.tell_soon(eid).await?;
         let mut acknowledged = Vec::new();
         for result in data.euicc_package_result_list.iter().flatten() {
             // Results of other eIMs stand in the same list; they are not ours to acknowledge.
@@ -149,6 +151,18 @@ impl Eim {
             acknowledged.extend(self.take_notifications(notifications, connection).await?);
         }
         Ok(acknowledged)
+    }
+
+    /// Tells the authority at once of what was just learnt. If it does not answer, it is told later.
+    async fn tell_soon(&self, eid: Eid) -> Result<(), Refusal> {
+        let device = self.managed(eid)?;
+        if !device.is_association_due(self.now_ms()) {
+            return Ok(());
+        }
+        match self.tell_association(&device).await {
+            Ok(_) | Err(ReportError::Authority(_)) => Ok(()),
+            Err(ReportError::Storage(error)) => Err(error.into()),
+        }
     }
 
     pub(super) fn expect_lost_result(&self, operation: &Operation) {

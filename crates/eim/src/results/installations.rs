@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::{Acknowledged, Refusal};
 use crate::actor::Actor;
-use crate::command::Command;
+use crate::operations::OwnRead;
 use crate::tables::{inventory, notifications, operations};
 use crate::{ConnectionId, Device, Eim, Operation, OperationState, Outcome, outcome};
+use intent::command::Command;
 
 impl Eim {
     pub(super) async fn take_download_result(
@@ -91,9 +92,7 @@ impl Eim {
         let refresh = profile
             .as_ref()
             .is_some_and(|profile| profile.class.is_empty())
-            .then(|| {
-                self.draft_operation(eid, &Actor::system("download"), &[Command::ListProfiles])
-            });
+            .then(|| self.draft_read(eid, &Actor::system("download"), OwnRead::Profiles));
         let notification = crate::notifications::of_installation(eid, installation, at);
         let received = installation.to_der();
         let is_over = operation.state.is_over();

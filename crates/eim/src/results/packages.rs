@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use super::{Acknowledged, Refusal};
 use crate::actor::Actor;
-use crate::command::Command;
 use crate::looks::Flight;
-use crate::tables::{devices, operations};
+use crate::operations::OwnRead;
+use crate::tables::{devices, operations, reports};
 use crate::{ConnectionId, Eim, Operation, OperationState, Outcome, outcome};
 
 /// Unsigned refusals after which an eUICC Package is given up, if the connection is proven.
@@ -150,9 +150,9 @@ impl Eim {
             },
         );
         // After a rollback the old Profile is enabled again; which one that is, only a list tells.
-        let refresh = (state == OperationState::RolledBack).then(|| {
-            self.draft_operation(eid, &Actor::system("rollback"), &[Command::ListProfiles])
-        });
+        let refresh = (state == OperationState::RolledBack)
+            .then(|| self.draft_read(eid, &Actor::system("rollback"), OwnRead::Profiles));
+        let report = self.draft_report(eid, id, &received);
         self.change(eid, move |tx| -> Result<(), Refusal> {
             if !operations::finish_from(tx, id, expected, state, &outcome, Some(&received), at)? {
                 return Err(Refusal::Ended);
@@ -166,10 +166,13 @@ impl Eim {
             if let Some(refresh) = &refresh {
                 refresh.insert_once(tx)?;
             }
+            reports::insert(tx, &report, at)?;
             recorded.append(tx)?;
             Ok(())
         })
-        .await
+        .await?;
+        self.report_stored();
+        Ok(())
     }
 
     async fn take_signed_error(
@@ -215,6 +218,7 @@ impl Eim {
             "package-refused",
             json!({ "operation": id, "code": code.to_string() }),
         );
+        let report = self.draft_report(eid, id, &received);
         self.change(eid, move |tx| -> Result<(), Refusal> {
             devices::mark_associated(tx, eid, token, at)?;
             operations::finish(
@@ -225,10 +229,12 @@ impl Eim {
                 Some(&received),
                 at,
             )?;
+            reports::insert(tx, &report, at)?;
             recorded.append(tx)?;
             Ok(())
         })
         .await?;
+        self.report_stored();
         Ok(Vec::new())
     }
 

@@ -2,7 +2,8 @@ CREATE TABLE device (
     eid                TEXT PRIMARY KEY,
     label              TEXT NOT NULL,
     state              TEXT NOT NULL,
-    -- Last counter allocated for a package to this eUICC. Allocated together with the package.
+    fleet              TEXT NOT NULL,
+    -- Counter of the newest package. The authority allocates counters; this is for reading.
     counter            BIGINT NOT NULL,
     -- NULL: none known. token_origin says who told: 'registration' or 'device'.
     association_token  BIGINT,
@@ -15,6 +16,11 @@ CREATE TABLE device (
     last_seq_number    BIGINT NOT NULL,
     euicc_certificate  BLOB,
     eum_certificate    BLOB,
+    -- What the authority knows of certificates and token: 'unknown', 'due', 'accepted' or 'refused'.
+    association        TEXT NOT NULL,
+    association_refusal TEXT,
+    -- When it is to be told, or told again.
+    association_due_at BIGINT,
     euicc_info1        BLOB,
     euicc_info2        BLOB,
     ipa_capabilities   BLOB,
@@ -23,6 +29,8 @@ CREATE TABLE device (
     registered_at      BIGINT NOT NULL,
     updated_at         BIGINT NOT NULL
 );
+
+CREATE INDEX device_association ON device (association_due_at) WHERE association_due_at IS NOT NULL;
 
 CREATE TABLE device_contact (
     eid           TEXT PRIMARY KEY REFERENCES device (eid),
@@ -34,15 +42,25 @@ CREATE TABLE device_contact (
 CREATE TABLE operation (
     id                  TEXT PRIMARY KEY,
     eid                 TEXT NOT NULL REFERENCES device (eid),
+    -- What it is signed on account of: an intent, or a reference of the eIM's own.
+    intent              TEXT,
+    reference           TEXT,
     actor               TEXT NOT NULL,
+    -- Secrets are committed to; what opens them is in opening.
     commands            TEXT NOT NULL,
     state               TEXT NOT NULL,
+    -- Why the authority does not sign it now, and when to ask again.
+    held_code           TEXT,
+    held_message        TEXT,
+    held_until          BIGINT,
     eim_transaction_id  TEXT UNIQUE,
     counter             BIGINT,
     -- The token under the signature of the package, and so under that of its result.
     association_token   BIGINT,
     request             BLOB,
     result              BLOB,
+    -- When the authority took the result.
+    recorded_at         BIGINT,
     outcome             TEXT,
     refusals            BIGINT NOT NULL,
     -- Proofs of presence asked for before this could be handed over.
@@ -50,13 +68,44 @@ CREATE TABLE operation (
     created_at          BIGINT NOT NULL,
     expires_at          BIGINT NOT NULL,
     delivered_at        BIGINT,
-    finished_at         BIGINT
+    finished_at         BIGINT,
+    CHECK ((intent IS NULL) <> (reference IS NULL)),
+    UNIQUE (intent, eid)
 );
 
 -- One package in flight for each association: the database itself refuses a second.
 CREATE UNIQUE INDEX operation_in_flight ON operation (eid) WHERE state = 'in-flight';
 CREATE INDEX operation_queue ON operation (eid, id) WHERE state IN ('queued', 'in-flight');
 CREATE INDEX operation_history ON operation (eid, id);
+CREATE INDEX operation_of_intent ON operation (intent) WHERE intent IS NOT NULL AND state IN ('queued', 'in-flight');
+
+-- What opens the secrets that intents commit to.
+CREATE TABLE opening (
+    intent      TEXT PRIMARY KEY,
+    openings    TEXT NOT NULL,
+    -- Whether the intent was approved, so that operations need them.
+    approved    BOOLEAN NOT NULL,
+    expires_at  BIGINT NOT NULL
+) WITHOUT ROWID;
+
+-- Up to where the authority's feed was followed. One row.
+CREATE TABLE feed (
+    id      BIGINT PRIMARY KEY CHECK (id = 1),
+    cursor  BIGINT NOT NULL
+);
+INSERT INTO feed (id, cursor) VALUES (1, 0);
+
+-- Signed results on their way to the authority. A row is removed when it has taken it, and kept when it refused it.
+CREATE TABLE report (
+    id         TEXT PRIMARY KEY,
+    eid        TEXT NOT NULL,
+    operation  TEXT NOT NULL,
+    result     BLOB NOT NULL,
+    attempts   BIGINT NOT NULL,
+    due_at     BIGINT,
+    refusal    TEXT
+) WITHOUT ROWID;
+CREATE INDEX report_due ON report (id) WHERE due_at IS NOT NULL;
 
 CREATE TABLE profile (
     eid                 TEXT NOT NULL REFERENCES device (eid),

@@ -19,22 +19,45 @@ pub enum DeviceState {
     Retired,
 }
 
+/// What the authority knows of a device's certificates and token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Association {
+    /// There is nothing to tell yet.
+    Unknown,
+    /// It is to be told.
+    Due,
+    /// It signs for this eUICC.
+    Accepted,
+    /// It did not accept what it was told last.
+    Refused,
+}
+
 /// A device and what is known about it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Device {
     /// The eUICC's identity.
-    #[serde(with = "crate::text", rename = "eid")]
+    #[serde(serialize_with = "super::as_text")]
     pub eid: Eid,
     /// The operator's name for it.
     pub label: String,
     /// Where it stands.
     pub state: DeviceState,
-    /// Last counter allocated for a package.
+    /// The fleet it was registered in.
+    pub fleet: String,
+    /// What the authority knows of it.
+    pub association: Association,
+    /// Why the authority did not accept what it was told.
+    pub association_refusal: Option<String>,
+    /// When the authority is to be told, or told again; milliseconds since 1970.
+    #[serde(skip)]
+    pub association_due_at: Option<i64>,
+    /// Counter of the newest package. The authority allocates them.
     pub counter: i64,
     /// The token that eUICC and eIM share, if one was configured.
     #[serde(skip)]
     pub association_token: Option<i64>,
-    /// Whether the token was given at registration (and is not to be learnt from the device).
+    /// Whether the token was given by an operator (and is not to be learnt from the device).
     #[serde(skip)]
     pub token_is_registered: bool,
     /// When the eUICC was last asked to prove its presence; milliseconds since 1970.
@@ -64,7 +87,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Whether the token is known to be the one that the eUICC keeps: given at registration, or
+    /// Whether the token is known to be the one that the eUICC keeps: given by an operator, or
     /// proved by a signature.
     pub(crate) fn token_is_proven(&self) -> bool {
         self.token_is_registered || self.state != DeviceState::Registered
@@ -82,7 +105,7 @@ macro_rules! select {
         concat!(
             "SELECT eid, label, state, counter, association_token, token_origin, last_seq_number, \
              euicc_certificate, eum_certificate, euicc_info1, euicc_info2, ipa_capabilities, default_smdp, \
-             registered_at, proof_asked_at FROM device ",
+             registered_at, proof_asked_at, fleet, association, association_refusal, association_due_at FROM device ",
             $rest
         )
     };
@@ -105,6 +128,10 @@ fn device(row: &Row<'_>) -> RowResult<Device> {
         default_smdp: row.get(12)?,
         registered_at: row.get(13)?,
         proof_asked_at: row.get(14)?,
+        fleet: row.get(15)?,
+        association: parsed(row, 16)?,
+        association_refusal: row.get(17)?,
+        association_due_at: row.get(18)?,
     })
 }
 
@@ -132,55 +159,135 @@ pub(crate) fn count(tx: &ReadTx<'_>) -> Result<i64, SqlError> {
     tx.query_row("SELECT count(*) FROM device", params![], |row| row.get(0))
 }
 
-/// A device as it is entered.
-pub(crate) struct NewRow {
-    pub(crate) eid: Eid,
-    pub(crate) label: String,
-    pub(crate) counter: i64,
-    pub(crate) association_token: Option<i64>,
-    pub(crate) euicc_certificate: Option<Vec<u8>>,
-    pub(crate) eum_certificate: Option<Vec<u8>>,
-    pub(crate) at: i64,
+/// Enters a device, or takes it back under management; false when it is managed already.
+pub(crate) fn register(tx: &Tx<'_>, eid: Eid, fleet: &str, at: i64) -> Result<bool, SqlError> {
+    let rows = tx.execute(
+        "INSERT INTO device (eid, label, state, fleet, counter, token_origin, last_seq_number, association, \
+         registered_at, updated_at) VALUES ($1, '', 'registered', $2, 0, $3, -1, 'unknown', $4, $4) \
+         ON CONFLICT (eid) DO UPDATE SET state = 'registered', fleet = $2, updated_at = $4, \
+         association = CASE WHEN device.euicc_certificate IS NULL THEN 'unknown' ELSE 'due' END, \
+         association_refusal = NULL, \
+         association_due_at = CASE WHEN device.euicc_certificate IS NULL THEN NULL ELSE $4 END \
+         WHERE device.state = 'retired'",
+        params![eid.to_string(), fleet, ORIGIN_DEVICE, at],
+    )?;
+    Ok(rows == 1)
 }
 
-/// Enters a device; fails with a unique violation when it is there already.
-pub(crate) fn insert(tx: &Tx<'_>, new: &NewRow) -> Result<(), SqlError> {
-    let origin = if new.association_token.is_some() {
-        ORIGIN_REGISTRATION
-    } else {
-        ORIGIN_DEVICE
-    };
+/// Ends the management of a device; false when it is not managed.
+pub(crate) fn retire(tx: &Tx<'_>, eid: Eid, at: i64) -> Result<bool, SqlError> {
+    let rows = tx.execute(
+        "UPDATE device SET state = 'retired', association_due_at = NULL, updated_at = $2 \
+         WHERE eid = $1 AND state <> 'retired'",
+        params![eid.to_string(), at],
+    )?;
+    Ok(rows == 1)
+}
+
+/// Forgets what the device said about certificates and token, so that it is asked again; false when it is not managed.
+pub(crate) fn reassociate(tx: &Tx<'_>, eid: Eid, at: i64) -> Result<bool, SqlError> {
+    let rows = tx.execute(
+        "UPDATE device SET state = 'registered', counter = 0, association_token = NULL, token_origin = $2, \
+         token_learnt_at = NULL, proof_asked_at = NULL, last_seq_number = -1, euicc_certificate = NULL, \
+         eum_certificate = NULL, association = 'unknown', association_refusal = NULL, association_due_at = NULL, \
+         updated_at = $3 WHERE eid = $1 AND state <> 'retired'",
+        params![eid.to_string(), ORIGIN_DEVICE, at],
+    )?;
+    Ok(rows == 1)
+}
+
+/// What an operator knows of a device. Absent members leave the old value.
+pub(crate) struct Enrichment {
+    pub(crate) label: Option<String>,
+    pub(crate) association_token: Option<i64>,
+    pub(crate) certificates: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+pub(crate) fn enrich(tx: &Tx<'_>, eid: Eid, new: &Enrichment, at: i64) -> Result<(), SqlError> {
+    if let Some(label) = &new.label {
+        tx.execute(
+            "UPDATE device SET label = $2, updated_at = $3 WHERE eid = $1",
+            params![eid.to_string(), label, at],
+        )?;
+    }
+    if let Some(token) = new.association_token {
+        tx.execute(
+            "UPDATE device SET association_token = $2, token_origin = $3, updated_at = $4 WHERE eid = $1",
+            params![eid.to_string(), token, ORIGIN_REGISTRATION, at],
+        )?;
+    }
+    match &new.certificates {
+        Some((euicc, eum)) => set_certificates(tx, eid, euicc, eum, at),
+        None if new.association_token.is_some() => association_due(tx, eid, at),
+        None => Ok(()),
+    }
+}
+
+/// Records the counter of a package that leaves; false when the device is not managed.
+pub(crate) fn set_counter(tx: &Tx<'_>, eid: Eid, counter: i64, at: i64) -> Result<bool, SqlError> {
+    let rows = tx.execute(
+        "UPDATE device SET counter = $2, updated_at = $3 WHERE eid = $1 AND state <> 'retired'",
+        params![eid.to_string(), counter, at],
+    )?;
+    Ok(rows == 1)
+}
+
+/// The authority is to be told of certificates and token, once certificates are known.
+pub(crate) fn association_due(tx: &Tx<'_>, eid: Eid, at: i64) -> Result<(), SqlError> {
     tx.execute(
-        "INSERT INTO device (eid, label, state, counter, association_token, token_origin, last_seq_number, \
-         euicc_certificate, eum_certificate, registered_at, updated_at) \
-         VALUES ($1, $2, 'registered', $3, $4, $5, -1, $6, $7, $8, $8)",
-        params![
-            new.eid.to_string(),
-            new.label,
-            new.counter,
-            new.association_token,
-            origin,
-            new.euicc_certificate,
-            new.eum_certificate,
-            new.at
-        ],
+        "UPDATE device SET association = 'due', association_due_at = $2 \
+         WHERE eid = $1 AND state <> 'retired' AND euicc_certificate IS NOT NULL",
+        params![eid.to_string(), at],
     )?;
     Ok(())
 }
 
-/// Moves the counter from `from` to `to`; false when another package took it first.
-pub(crate) fn advance_counter(
+/// Devices of which the authority is to be told.
+pub(crate) fn associations_due(
+    tx: &ReadTx<'_>,
+    now: i64,
+    limit: u32,
+) -> Result<Vec<Device>, SqlError> {
+    tx.query_all(
+        select!(
+            "WHERE association_due_at IS NOT NULL AND association_due_at <= $1 \
+             ORDER BY association_due_at LIMIT $2"
+        ),
+        params![now, limit],
+        device,
+    )
+}
+
+/// What the authority said to what it was told of `told`, unless something else is to be told meanwhile; whether that is so.
+pub(crate) fn associated(
     tx: &Tx<'_>,
-    eid: Eid,
-    from: i64,
-    to: i64,
-    at: i64,
+    told: &Device,
+    (association, refusal, due_at): (Association, Option<&str>, Option<i64>),
 ) -> Result<bool, SqlError> {
     let rows = tx.execute(
-        "UPDATE device SET counter = $3, updated_at = $4 WHERE eid = $1 AND counter = $2 AND state <> 'retired'",
-        params![eid.to_string(), from, to, at],
+        "UPDATE device SET association = $2, association_refusal = $3, association_due_at = $4 \
+         WHERE eid = $1 AND association = 'due' AND euicc_certificate = $5 AND eum_certificate = $6 \
+         AND association_token IS NOT DISTINCT FROM $7",
+        params![
+            told.eid.to_string(),
+            association.to_string(),
+            refusal,
+            due_at,
+            told.euicc_certificate,
+            told.eum_certificate,
+            told.association_token
+        ],
     )?;
     Ok(rows == 1)
+}
+
+/// Sets the token $2, of which the authority is to be told at $3 if another one was taken for the right one.
+macro_rules! prove_token {
+    () => {
+        "association_token = $2, updated_at = $3, \
+         association = CASE WHEN association_token IS NOT DISTINCT FROM $2 THEN association ELSE 'due' END, \
+         association_due_at = CASE WHEN association_token IS NOT DISTINCT FROM $2 THEN association_due_at ELSE $3 END"
+    };
 }
 
 /// Records that a signed result was accepted, and with it that `token` is the right one; false when
@@ -193,10 +300,12 @@ pub(crate) fn accept_seq_number(
     at: i64,
 ) -> Result<bool, SqlError> {
     let rows = tx.execute(
-        "UPDATE device SET last_seq_number = $2, association_token = $3, updated_at = $4, \
-         state = CASE state WHEN 'registered' THEN 'associated' ELSE state END \
-         WHERE eid = $1 AND last_seq_number < $2",
-        params![eid.to_string(), seq_number, token, at],
+        concat!(
+            "UPDATE device SET last_seq_number = $4, state = CASE state WHEN 'registered' THEN 'associated' ELSE state END, ",
+            prove_token!(),
+            " WHERE eid = $1 AND last_seq_number < $4"
+        ),
+        params![eid.to_string(), token, at, seq_number],
     )?;
     Ok(rows == 1)
 }
@@ -209,22 +318,12 @@ pub(crate) fn mark_associated(
     at: i64,
 ) -> Result<(), SqlError> {
     tx.execute(
-        "UPDATE device SET state = 'associated', association_token = $2, updated_at = $3 \
-         WHERE eid = $1 AND state = 'registered'",
+        concat!(
+            "UPDATE device SET state = 'associated', ",
+            prove_token!(),
+            " WHERE eid = $1 AND state = 'registered'"
+        ),
         params![eid.to_string(), token, at],
-    )?;
-    Ok(())
-}
-
-pub(crate) fn set_state(
-    tx: &Tx<'_>,
-    eid: Eid,
-    state: DeviceState,
-    at: i64,
-) -> Result<(), SqlError> {
-    tx.execute(
-        "UPDATE device SET state = $2, updated_at = $3 WHERE eid = $1",
-        params![eid.to_string(), state.to_string(), at],
     )?;
     Ok(())
 }
@@ -239,6 +338,9 @@ pub(crate) fn learn_token(tx: &Tx<'_>, eid: Eid, token: i64, at: i64) -> Result<
          AND (token_learnt_at IS NULL OR token_learnt_at <= $4)",
         params![eid.to_string(), token, at, at - TOKEN_LEARNING_INTERVAL_MS],
     )?;
+    if rows == 1 {
+        association_due(tx, eid, at)?;
+    }
     Ok(rows == 1)
 }
 
@@ -264,7 +366,7 @@ pub(crate) fn set_certificates(
         "UPDATE device SET euicc_certificate = $2, eum_certificate = $3, updated_at = $4 WHERE eid = $1",
         params![eid.to_string(), euicc, eum, at],
     )?;
-    Ok(())
+    association_due(tx, eid, at)
 }
 
 /// What an IPA said about itself and its eUICC. Absent members leave the old value.
@@ -349,5 +451,14 @@ super::operations::text_enum! {
         Registered = "registered",
         Associated = "associated",
         Retired = "retired",
+    }
+}
+
+super::operations::text_enum! {
+    Association, "association" {
+        Unknown = "unknown",
+        Due = "due",
+        Accepted = "accepted",
+        Refused = "refused",
     }
 }

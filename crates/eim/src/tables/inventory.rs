@@ -10,7 +10,7 @@ use super::parsed;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the names are those of ProfileInfo")]
 pub struct Profile {
-    #[serde(with = "crate::text")]
+    #[serde(serialize_with = "super::as_text")]
     pub iccid: Iccid,
     pub enabled: bool,
     pub class: String,

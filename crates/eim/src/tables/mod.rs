@@ -5,9 +5,12 @@
 
 pub(crate) mod devices;
 pub(crate) mod events;
+pub(crate) mod feed;
 pub(crate) mod inventory;
 pub(crate) mod notifications;
+pub(crate) mod openings;
 pub(crate) mod operations;
+pub(crate) mod reports;
 
 use std::str::FromStr;
 
@@ -20,6 +23,14 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
     "devices, operations and what devices reported",
     include_str!("0001_initial.sql"),
 )];
+
+/// By `Display`, in JSON.
+fn as_text<T: std::fmt::Display, S: serde::Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
 
 /// Reads a column that this crate wrote with `Display`.
 fn parsed<T: FromStr>(row: &store::Row<'_>, column: usize) -> RowResult<T>

@@ -10,7 +10,7 @@ use super::eid;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Notification {
     /// The eUICC that made it.
-    #[serde(with = "crate::text")]
+    #[serde(serialize_with = "super::as_text")]
     pub eid: Eid,
     /// Its number in the eUICC's list.
     pub seq_number: i64,

@@ -1,12 +1,13 @@
 //! Operations: one row per eIM Package that somebody asked for.
 
+use intent::IntentId;
+use intent::command::Command;
 use rsp::ids::{Eid, TransactionId};
 use serde::Serialize;
 use store::{ReadTx, Row, RowResult, SqlError, Tx, params};
 use uuid::Uuid;
 
 use super::{conversion, eid, parsed};
-use crate::command::Command;
 
 /// Where an operation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -34,14 +35,21 @@ pub struct Operation {
     /// UUIDv7.
     pub id: Uuid,
     /// The device.
-    #[serde(with = "crate::text")]
+    #[serde(serialize_with = "super::as_text")]
     pub eid: Eid,
+    /// The intent that it carries out; none for what the eIM wants to read itself.
+    pub intent: Option<IntentId>,
+    /// Under which reference the eIM has its own reads signed.
+    #[serde(skip)]
+    pub reference: Option<String>,
     /// Who asked.
     pub actor: String,
     /// What for.
     pub commands: Vec<Command>,
     /// Where it stands.
     pub state: OperationState,
+    /// Why the authority did not sign it when it was asked last.
+    pub held: Option<Held>,
     /// Ties package and result together; upper-case hexadecimal.
     #[serde(serialize_with = "transaction_id_text")]
     pub eim_transaction_id: Option<TransactionId>,
@@ -56,6 +64,8 @@ pub struct Operation {
     /// The result as received.
     #[serde(skip)]
     pub result: Option<Vec<u8>>,
+    /// When the authority took the result; milliseconds since 1970.
+    pub recorded_at: Option<i64>,
     /// What came of it, for reading.
     pub outcome: Option<Outcome>,
     /// Unsigned refusals seen while in flight. They are counted, not believed.
@@ -70,6 +80,17 @@ pub struct Operation {
     pub delivered_at: Option<i64>,
     /// Milliseconds since 1970.
     pub finished_at: Option<i64>,
+}
+
+/// Why an operation waits although the device polls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// Code of the authority's refusal.
+    pub code: String,
+    /// In words.
+    pub message: String,
+    /// When the authority is asked again, at the next poll after it; milliseconds since 1970.
+    pub retry_at: i64,
 }
 
 /// What came of an operation.
@@ -107,7 +128,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, eid, actor, commands, state, eim_transaction_id, counter, request, result, outcome, \
-             refusals, proofs, created_at, expires_at, delivered_at, finished_at, association_token FROM operation ",
+             refusals, proofs, created_at, expires_at, delivered_at, finished_at, association_token, \
+             intent, reference, held_code, held_message, held_until, recorded_at FROM operation ",
             $rest
         )
     };
@@ -115,6 +137,8 @@ macro_rules! select {
 
 fn operation(row: &Row<'_>) -> RowResult<Operation> {
     let json = |column: usize| -> RowResult<Option<String>> { row.get(column) };
+    let held_code = json(19)?;
+    let (held_message, held_until) = (json(20)?, row.get::<_, Option<i64>>(21)?);
     let commands: String = row.get(3)?;
     let outcome = json(9)?;
     Ok(Operation {
@@ -139,33 +163,63 @@ fn operation(row: &Row<'_>) -> RowResult<Operation> {
         delivered_at: row.get(14)?,
         finished_at: row.get(15)?,
         association_token: row.get(16)?,
+        intent: json(17)?
+            .map(|text| text.parse().map_err(|error| conversion(17, error)))
+            .transpose()?,
+        reference: row.get(18)?,
+        held: held_code
+            .zip(held_message)
+            .zip(held_until)
+            .map(|((code, message), retry_at)| Held {
+                code,
+                message,
+                retry_at,
+            }),
+        recorded_at: row.get(22)?,
     })
+}
+
+/// On whose account an operation is entered.
+#[derive(Clone)]
+pub(crate) enum Cause {
+    Intent(IntentId),
+    /// The eIM's own, under this reference.
+    Own(String),
 }
 
 /// An operation as it is entered.
 pub(crate) struct NewRow {
     pub(crate) id: Uuid,
     pub(crate) eid: Eid,
+    pub(crate) cause: Cause,
     pub(crate) actor: String,
     pub(crate) commands: String,
     pub(crate) created_at: i64,
     pub(crate) expires_at: i64,
 }
 
-pub(crate) fn insert(tx: &Tx<'_>, new: &NewRow) -> Result<(), SqlError> {
-    tx.execute(
-        "INSERT INTO operation (id, eid, actor, commands, state, refusals, proofs, created_at, expires_at) \
-         VALUES ($1, $2, $3, $4, 'queued', 0, 0, $5, $6)",
+/// Enters an operation; false when the device is not managed, or the same intent has one for it already.
+pub(crate) fn insert(tx: &Tx<'_>, new: &NewRow) -> Result<bool, SqlError> {
+    let (intent, reference) = match &new.cause {
+        Cause::Intent(id) => (Some(id.to_string()), None),
+        Cause::Own(reference) => (None, Some(reference)),
+    };
+    let rows = tx.execute(
+        "INSERT INTO operation (id, eid, intent, reference, actor, commands, state, refusals, proofs, created_at, \
+         expires_at) SELECT $1, eid, $3, $4, $5, $6, 'queued', 0, 0, $7, $8 FROM device \
+         WHERE eid = $2 AND state <> 'retired' ON CONFLICT (intent, eid) DO NOTHING",
         params![
             new.id.to_string(),
             new.eid.to_string(),
+            intent,
+            reference,
             new.actor,
             new.commands,
             new.created_at,
             new.expires_at
         ],
     )?;
-    Ok(())
+    Ok(rows == 1)
 }
 
 pub(crate) fn find(tx: &ReadTx<'_>, id: Uuid) -> Result<Option<Operation>, SqlError> {
@@ -183,14 +237,15 @@ pub(crate) fn find_by_transaction(
     )
 }
 
-/// The operation in flight, else the oldest one queued.
-pub(crate) fn next(tx: &ReadTx<'_>, eid: Eid) -> Result<Option<Operation>, SqlError> {
+/// The operation in flight, else the oldest one queued that is not held at `now`, else the oldest one held: what is held does
+/// not stand in the way of what is not.
+pub(crate) fn next(tx: &ReadTx<'_>, eid: Eid, now: i64) -> Result<Option<Operation>, SqlError> {
     tx.query_optional(
         select!(
-            "WHERE eid = $1 AND state IN ('queued', 'in-flight') \
-             ORDER BY CASE state WHEN 'in-flight' THEN 0 ELSE 1 END, id LIMIT 1"
+            "WHERE eid = $1 AND state IN ('queued', 'in-flight') ORDER BY CASE WHEN state = 'in-flight' THEN 0 \
+             WHEN held_until IS NULL OR held_until <= $2 THEN 1 ELSE 2 END, id LIMIT 1"
         ),
-        params![eid.to_string()],
+        params![eid.to_string(), now],
         operation,
     )
 }
@@ -216,6 +271,43 @@ pub(crate) fn page(
         select!("WHERE eid = $1 AND id < $2 ORDER BY id DESC LIMIT $3"),
         params![eid.to_string(), before, limit],
         operation,
+    )
+}
+
+/// Operations of an intent, in the order in which they were entered, after `after`.
+pub(crate) fn page_of_intent(
+    tx: &ReadTx<'_>,
+    intent: IntentId,
+    after: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<Operation>, SqlError> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    tx.query_all(
+        select!("WHERE intent = $1 AND id > $2 ORDER BY id LIMIT $3"),
+        params![intent.to_string(), after, limit],
+        operation,
+    )
+}
+
+/// Operations of an intent that no device has taken yet, with their devices.
+pub(crate) fn queued_of_intent(
+    tx: &ReadTx<'_>,
+    intent: IntentId,
+    limit: u32,
+) -> Result<Vec<(Uuid, Eid)>, SqlError> {
+    tx.query_all(
+        "SELECT id, eid FROM operation WHERE intent = $1 AND state = 'queued' LIMIT $2",
+        params![intent.to_string(), limit],
+        |row| Ok((parsed(row, 0)?, eid(row, 1)?)),
+    )
+}
+
+/// Operations of a device that no device has taken yet.
+pub(crate) fn queued_on(tx: &ReadTx<'_>, device: Eid) -> Result<Vec<Uuid>, SqlError> {
+    tx.query_all(
+        "SELECT id FROM operation WHERE eid = $1 AND state = 'queued' ORDER BY id",
+        params![device.to_string()],
+        |row| parsed(row, 0),
     )
 }
 
@@ -249,7 +341,8 @@ pub(crate) struct Departure<'a> {
 pub(crate) fn depart(tx: &Tx<'_>, id: Uuid, departure: &Departure<'_>) -> Result<bool, SqlError> {
     let rows = tx.execute(
         "UPDATE operation SET state = 'in-flight', eim_transaction_id = $2, counter = $3, request = $4, \
-         delivered_at = $5, association_token = $6 WHERE id = $1 AND state = 'queued'",
+         delivered_at = $5, association_token = $6, held_code = NULL, held_message = NULL, held_until = NULL \
+         WHERE id = $1 AND state = 'queued'",
         params![
             id.to_string(),
             departure.eim_transaction_id.to_string(),
@@ -268,6 +361,16 @@ pub(crate) fn wait_for_proof(tx: &Tx<'_>, id: Uuid) -> Result<bool, SqlError> {
     let rows = tx.execute(
         "UPDATE operation SET state = 'queued', proofs = proofs + 1 WHERE id = $1 AND state IN ('queued', 'in-flight')",
         params![id.to_string()],
+    )?;
+    Ok(rows == 1)
+}
+
+/// The authority does not sign it for the time being; false when it is no longer queued.
+pub(crate) fn hold(tx: &Tx<'_>, id: Uuid, held: &Held) -> Result<bool, SqlError> {
+    let rows = tx.execute(
+        "UPDATE operation SET held_code = $2, held_message = $3, held_until = $4 \
+         WHERE id = $1 AND state IN ('queued', 'in-flight')",
+        params![id.to_string(), held.code, held.message, held.retry_at],
     )?;
     Ok(rows == 1)
 }

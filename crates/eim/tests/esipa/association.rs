@@ -1,8 +1,10 @@
 //! How a device becomes known: certificates, token, retirement.
 
-use eim::actor::Actor;
-use eim::command::Command;
-use eim::{DeviceError, DeviceState, NewDevice, OperationError, Proposal};
+use std::sync::atomic::Ordering;
+
+use eim::{Association, DeviceData, DeviceError, DeviceState, OperationState};
+use intent::api::{Refusal, RefusalCode};
+use intent::command::Command;
 use rsp::sgp32::{
     EimPackageError, EimPackageResult, EuiccPackageErrorUnsigned, EuiccPackageResult,
     EuiccResultData, GetEimPackageResponse, ListEimResult,
@@ -55,11 +57,7 @@ async fn a_token_is_learnt_from_the_device_until_a_signature_has_proved_one() {
     let world = World::new();
     let peer = world.connect();
     let mut euicc = world.euicc(EID.parse().unwrap());
-    world
-        .eim
-        .register_device(&world.operator, NewDevice::new(euicc.eid))
-        .await
-        .unwrap();
+    world.register(euicc.eid).await;
     let request = expect_data_request(world.poll(euicc.eid, &peer).await);
     let mut introduction = euicc.introduce(&request);
     if let EimPackageResult::IpaEuiccDataResponse(rsp::sgp32::IpaEuiccDataResponse::IpaEuiccData(
@@ -123,11 +121,7 @@ async fn whoever_knows_the_eid_of_a_new_device_can_burn_only_a_few_counters() {
     let world = World::new();
     let peer = world.connect();
     let euicc = world.euicc(EID.parse().unwrap());
-    world
-        .eim
-        .register_device(&world.operator, NewDevice::new(euicc.eid))
-        .await
-        .unwrap();
+    world.register(euicc.eid).await;
     let request = expect_data_request(world.poll(euicc.eid, &peer).await);
     world
         .provide(euicc.eid, euicc.introduce(&request), &peer)
@@ -147,11 +141,7 @@ async fn a_stranger_who_names_a_false_token_causes_nothing_to_be_executed_twice(
     let world = World::new();
     let (peer, stranger) = (world.connect(), world.connect());
     let mut euicc = world.euicc(EID.parse().unwrap());
-    world
-        .eim
-        .register_device(&world.operator, NewDevice::new(euicc.eid))
-        .await
-        .unwrap();
+    world.register(euicc.eid).await;
     let request = expect_data_request(world.poll(euicc.eid, &peer).await);
     world
         .provide(euicc.eid, euicc.introduce(&request), &peer)
@@ -224,40 +214,153 @@ async fn a_retired_device_gets_nothing_and_nothing_can_be_asked_of_it() {
     let world = World::new();
     let peer = world.connect();
     let euicc = world.introduced(EID.parse().unwrap(), &peer).await;
-    world.propose(euicc.eid, vec![Command::ListEims]).await;
-    world
-        .eim
-        .retire_device(&Actor::operator("olga"), euicc.eid)
-        .await
-        .unwrap();
+    let waiting = world.propose(euicc.eid, vec![Command::ListEims]).await;
+    world.authority.inner.retire(&[euicc.eid]).unwrap();
+    world.eim.follow().await.unwrap();
     let response = world.poll(euicc.eid, &peer).await;
     assert_eq!(
         response,
         GetEimPackageResponse::EimPackageError(EimPackageError::EidNotFound)
     );
-    let proposal = Proposal {
-        eid: euicc.eid,
-        commands: vec![Command::ListEims],
-        lifetime_ms: None,
-    };
-    let refused = world
-        .eim
-        .propose(&world.operator, proposal)
-        .await
-        .unwrap_err();
-    assert!(matches!(refused, OperationError::Retired(_)), "{refused}");
+    assert_eq!(
+        world.eim.operation(waiting.id).unwrap().state,
+        OperationState::Cancelled
+    );
+    let id = world.intend(vec![euicc.eid], vec![Command::ListEims], None);
+    world.eim.follow().await.unwrap();
+    assert!(world.eim.operations_of(id, None, 1).unwrap().is_empty());
+    let data = DeviceData::new(euicc.eid);
+    let refused = world.eim.enrich_device(&world.operator, data).await;
+    assert!(matches!(refused, Err(DeviceError::Retired(_))));
+
+    // Whoever registers it again finds it as it was.
+    world.register(euicc.eid).await;
+    assert!(is_nothing(&world.poll(euicc.eid, &peer).await));
+    let operation = world.propose(euicc.eid, vec![Command::ListEims]).await;
+    world.package(euicc.eid, &peer).await;
+    assert_eq!(
+        world.eim.operation(operation.id).unwrap().state,
+        OperationState::InFlight
+    );
 }
 
 #[tokio::test]
-async fn a_device_is_registered_once() {
+async fn a_device_is_registered_by_the_authority_only() {
     let world = World::new();
+    let data = DeviceData::new(EID.parse().unwrap());
+    let refused = world.eim.enrich_device(&world.operator, data).await;
+    assert!(matches!(refused, Err(DeviceError::Unknown(_))));
     let euicc = world.device(EID.parse().unwrap()).await;
-    let refused = world
-        .eim
-        .register_device(&world.operator, NewDevice::new(euicc.eid))
-        .await
-        .unwrap_err();
-    assert!(matches!(refused, DeviceError::Exists(_)), "{refused}");
+    let before = world.eim.device(euicc.eid).unwrap();
+    world.register(euicc.eid).await;
+    assert_eq!(world.eim.device(euicc.eid).unwrap(), before, "once");
+    assert_eq!(before.fleet, "meters");
+}
+
+#[tokio::test]
+async fn the_authority_is_told_of_the_euicc_and_of_the_token_that_proved_right() {
+    let world = World::new();
+    let peer = world.connect();
+    let mut euicc = world.euicc(EID.parse().unwrap());
+    world.register(euicc.eid).await;
+    let association = || world.eim.device(euicc.eid).unwrap().association;
+    assert_eq!(association(), Association::Unknown);
+    let request = expect_data_request(world.poll(euicc.eid, &peer).await);
+
+    // It does not answer when the device introduces itself, and is told when it does.
+    world.authority.is_away.store(true, Ordering::SeqCst);
+    world
+        .provide(euicc.eid, euicc.introduce(&request), &peer)
+        .await;
+    assert_eq!(association(), Association::Due);
+    assert!(world.eim.associate_devices().await.is_err());
+    world.authority.is_away.store(false, Ordering::SeqCst);
+    assert_eq!(world.eim.associate_devices().await.unwrap(), 1);
+    assert_eq!(association(), Association::Accepted);
+    assert_eq!(world.eim.associate_devices().await.unwrap(), 0, "once");
+
+    // Somebody names a false token; what the eUICC signed before says otherwise.
+    world.propose(euicc.eid, vec![Command::ListEims]).await;
+    world.clock.advance_ms(60_000);
+    let proof = world.package(euicc.eid, &peer).await;
+    let result = euicc.execute(&proof, no_profiles());
+    world
+        .provide(euicc.eid, unsigned_error(&proof, Some(666)), &peer)
+        .await;
+    assert_eq!(
+        world.eim.device(euicc.eid).unwrap().association,
+        Association::Due
+    );
+    world.eim.associate_devices().await.unwrap();
+    world.provide(euicc.eid, result, &peer).await;
+    let device = world.eim.device(euicc.eid).unwrap();
+    assert_eq!(device.association_token, Some(1));
+    assert_eq!(device.association, Association::Due);
+    let package = world.package(euicc.eid, &peer).await;
+    let result = euicc.execute(&package, no_eims());
+    assert!(!acknowledged(&world.provide(euicc.eid, result, &peer).await).is_empty());
+}
+
+#[tokio::test]
+async fn an_euicc_that_the_authority_refuses_gets_nothing_and_the_reason_is_shown() {
+    let world = World::new();
+    let peer = world.connect();
+    let euicc = world.device(EID.parse().unwrap()).await;
+    let request = expect_data_request(world.poll(euicc.eid, &peer).await);
+    let refusal = Refusal::new(RefusalCode::EuiccRefused, "the chain ends nowhere");
+    world.authority.refuse(Some(refusal));
+    world
+        .provide(euicc.eid, euicc.introduce(&request), &peer)
+        .await;
+    let device = world.eim.device(euicc.eid).unwrap();
+    assert_eq!(device.association, Association::Refused);
+    assert_eq!(
+        device.association_refusal.as_deref(),
+        Some("the chain ends nowhere")
+    );
+    world.authority.refuse(None);
+    let operation = world.propose(euicc.eid, vec![Command::ListEims]).await;
+    assert!(is_nothing(&world.poll(euicc.eid, &peer).await));
+    let held = world.eim.operation(operation.id).unwrap().held.unwrap();
+    assert_eq!(held.code, "not-associated");
+    assert!(held.message.contains("the chain ends nowhere"));
+    let events = world.eim.events(euicc.eid, None, 100).unwrap();
+    assert!(
+        events
+            .iter()
+            .any(|event| event.kind == "association-refused")
+    );
+}
+
+#[tokio::test]
+async fn a_device_that_may_be_associated_anew_is_asked_again() {
+    let world = World::new();
+    let peer = world.connect();
+    let mut euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    let under_way = world.propose(euicc.eid, vec![Command::ListEims]).await;
+    world.package(euicc.eid, &peer).await;
+    world.authority.inner.reassociate(&[euicc.eid]).unwrap();
+    world.eim.follow().await.unwrap();
+    assert_eq!(
+        world.eim.operation(under_way.id).unwrap().state,
+        OperationState::Failed
+    );
+
+    // After a memory reset it keeps another token.
+    euicc.token = Some(9);
+    let peer = world.connect();
+    let request = expect_data_request(world.poll(euicc.eid, &peer).await);
+    world
+        .provide(euicc.eid, euicc.introduce(&request), &peer)
+        .await;
+    world.propose(euicc.eid, vec![Command::ListEims]).await;
+    let proof = world.package(euicc.eid, &peer).await;
+    assert!(is_list_of_profiles(&proof));
+    let result = euicc.execute(&proof, no_profiles());
+    world.provide(euicc.eid, result, &peer).await;
+    let package = world.package(euicc.eid, &peer).await;
+    let result = euicc.execute(&package, no_eims());
+    assert!(!acknowledged(&world.provide(euicc.eid, result, &peer).await).is_empty());
 }
 
 fn no_profiles() -> Vec<EuiccResultData> {

@@ -1,8 +1,8 @@
 //! What a stranger, a thief of an EID or a lying device can send. Each test says where it must
 //! stop, and that nothing changed.
 
-use eim::command::{Command, DataItem, DownloadSource, Route};
 use eim::{OperationState, Peer};
+use intent::command::{Command, DataItem, DownloadSource, Route};
 use rsp::ids::{Eid, Iccid};
 use rsp::sgp22::NotificationEvent;
 use rsp::sgp32::{
@@ -188,7 +188,7 @@ async fn a_stranger_with_the_eid_neither_drains_nor_completes_the_queue() {
 
 fn download() -> Vec<Command> {
     vec![Command::Download {
-        source: DownloadSource::ActivationCode("1$smdp.example.com$SECRET".to_owned()),
+        source: DownloadSource::activation_code("1$smdp.example.com$SECRET").unwrap(),
         route: Route::Direct,
         confirmation_code: None,
     }]

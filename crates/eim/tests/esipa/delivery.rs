@@ -1,12 +1,12 @@
 //! The queue: one package at a time, delivered until answered, executed once.
 
-use eim::command::Command;
-use eim::{OperationError, OperationState, Proposal};
+use eim::OperationState;
+use intent::command::Command;
 use rsp::der::Element;
 use rsp::ids::Iccid;
 use rsp::sgp32::{EnableProfileResult, EuiccPackageErrorCode, EuiccResultData, ListEimResult};
 
-use crate::world::{EID, World, acknowledged, empty_data, expect_data_request, is_nothing};
+use crate::world::{EID, World, acknowledged, empty_data, expect_data_request, is_nothing, olga};
 
 fn iccid() -> Iccid {
     "89000123456789012341".parse().unwrap()
@@ -113,20 +113,17 @@ async fn an_operation_can_be_cancelled_until_a_device_has_taken_it() {
     let first = world.propose(euicc.eid, enable()).await;
     let second = world.propose(euicc.eid, vec![Command::ListEims]).await;
     world.package(euicc.eid, &peer).await;
-    let refused = world
-        .eim
-        .cancel(&world.operator, first.id)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(refused, OperationError::NotQueued(OperationState::InFlight)),
-        "{refused}"
-    );
-    world.eim.cancel(&world.operator, second.id).await.unwrap();
-    assert_eq!(
-        world.eim.operation(second.id).unwrap().state,
-        OperationState::Cancelled
-    );
+    for operation in [&first, &second] {
+        world
+            .authority
+            .inner
+            .cancel(operation.intent.unwrap(), &olga());
+    }
+    world.eim.follow().await.unwrap();
+    let state = |operation: &eim::Operation| world.eim.operation(operation.id).unwrap();
+    assert_eq!(state(&first).state, OperationState::InFlight);
+    assert_eq!(state(&second).state, OperationState::Cancelled);
+    assert_eq!(state(&second).outcome.unwrap().summary, "cancelled by olga");
 }
 
 #[tokio::test]
@@ -134,12 +131,7 @@ async fn what_waits_too_long_expires_and_a_late_signed_result_still_counts() {
     let world = World::new();
     let peer = world.connect();
     let mut euicc = world.introduced(EID.parse().unwrap(), &peer).await;
-    let proposal = Proposal {
-        eid: euicc.eid,
-        commands: enable(),
-        lifetime_ms: Some(60_000),
-    };
-    let operation = world.eim.propose(&world.operator, proposal).await.unwrap();
+    let operation = world.propose_for(euicc.eid, enable(), Some(60_000)).await;
     let package = world.package(euicc.eid, &peer).await;
     world.clock.advance_ms(61_000);
     assert!(is_nothing(&world.poll(euicc.eid, &peer).await));
@@ -159,26 +151,16 @@ async fn what_waits_too_long_expires_and_a_late_signed_result_still_counts() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_and_says_so() {
+async fn what_a_full_queue_has_no_room_for_fails_and_says_so() {
     let world = World::with(|config| config.queue_per_device_max = 2);
     let peer = world.connect();
     let euicc = world.introduced(EID.parse().unwrap(), &peer).await;
     world.propose(euicc.eid, enable()).await;
     world.propose(euicc.eid, enable()).await;
-    let proposal = Proposal {
-        eid: euicc.eid,
-        commands: enable(),
-        lifetime_ms: None,
-    };
-    let refused = world
-        .eim
-        .propose(&world.operator, proposal)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(refused, OperationError::QueueFull { limit: 2 }),
-        "{refused}"
-    );
+    let third = world.propose(euicc.eid, enable()).await;
+    assert_eq!(third.state, OperationState::Failed);
+    let summary = third.outcome.unwrap().summary;
+    assert!(summary.starts_with("2 operations wait"), "{summary}");
 }
 
 #[tokio::test]
@@ -323,22 +305,18 @@ async fn a_package_can_be_injected_and_its_result_is_acknowledged_the_same_way()
 }
 
 #[tokio::test]
-async fn an_operation_whose_proposer_went_away_is_delivered_to_a_device_taken_for_idle() {
+async fn an_operation_is_delivered_to_a_device_taken_for_idle_though_nobody_waits_for_it() {
     use std::future::Future;
     use std::task::{Context, Waker};
     let world = World::new();
     let peer = world.connect();
     let euicc = world.introduced(EID.parse().unwrap(), &peer).await;
     assert!(is_nothing(&world.poll(euicc.eid, &peer).await));
-    let proposal = Proposal {
-        eid: euicc.eid,
-        commands: enable(),
-        lifetime_ms: None,
-    };
+    world.intend(vec![euicc.eid], enable(), None);
     {
-        let mut proposing = Box::pin(world.eim.propose(&world.operator, proposal));
+        let mut following = Box::pin(world.eim.follow());
         // Handed to the writer; then nobody waits for it any more.
-        let _ = proposing
+        let _ = following
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()));
     }

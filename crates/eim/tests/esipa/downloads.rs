@@ -1,7 +1,7 @@
 //! Downloads that end in a result the eUICC signed, direct and relayed.
 
 use eim::OperationState;
-use eim::command::{Command, DownloadSource, Route};
+use intent::command::{Command, DownloadSource, Route};
 use rsp::sgp22::ProfileInfoListResponse;
 use rsp::sgp32::{
     EimPackageResult, EuiccResultData, GetEimPackageResponse, ProfileDownloadError,
@@ -21,7 +21,7 @@ async fn triggered(world: &World) -> (PaperEuicc, Peer, ProfileDownloadTriggerRe
         .propose(
             euicc.eid,
             vec![Command::Download {
-                source: DownloadSource::ActivationCode("1$smdp.example.com$AB".to_owned()),
+                source: DownloadSource::activation_code("1$smdp.example.com$AB").unwrap(),
                 route: Route::Direct,
                 confirmation_code: None,
             }],
@@ -308,7 +308,7 @@ mod indirect {
         world: &World,
         code: &str,
     ) -> (PaperEuicc, Peer, ProfileDownloadTriggerRequest, uuid::Uuid) {
-        triggered_from(world, DownloadSource::ActivationCode(code.to_owned())).await
+        triggered_from(world, DownloadSource::activation_code(code).unwrap()).await
     }
 
     async fn triggered_from(
@@ -320,7 +320,7 @@ mod indirect {
         let command = Command::Download {
             source,
             route: Route::Indirect,
-            confirmation_code: Some("4321".to_owned()),
+            confirmation_code: Some(intent::Sealed::Open("4321".to_owned())),
         };
         let operation = world.propose(euicc.eid, vec![command]).await;
         let proof = world.package(euicc.eid, &peer).await;

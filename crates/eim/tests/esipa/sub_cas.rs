@@ -1,7 +1,7 @@
 //! eUICCs whose certificates come through sub-CAs (SGP.26 v3, variants A, B and C).
 
-use eim::command::Command;
-use eim::{NewDevice, OperationState, Peer};
+use eim::{OperationState, Peer};
+use intent::command::Command;
 use pki::issue::{TestPkiOptions, Variant, VariantPki};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -31,10 +31,8 @@ async fn device(world: &World, set: &VariantPki) -> PaperEuicc {
         eum: set.eum.certificate.clone(),
         ..world.euicc(eid)
     };
-    let mut new = NewDevice::new(eid);
-    new.association_token = euicc.token;
-    let registered = world.eim.register_device(&world.operator, new).await;
-    registered.unwrap();
+    world.register(eid).await;
+    world.know_token(eid, euicc.token).await;
     euicc
 }
 

@@ -2,14 +2,17 @@
 //! tells them to, right or wrong.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use eim::actor::Actor;
-use eim::authority::{EimIdentity, LocalAuthority};
-use eim::command::Command;
+use eim::authority::unguarded::{EimIdentity, UnguardedAuthority};
+use eim::authority::{Authority, AuthorityError, Reply};
 use eim::es9::{Call, ConnectorError, SmdpConnector};
-use eim::{Clock, Config, ConnectionId, Eim, Entropy, NewDevice, Operation, Parts, Peer, Proposal};
+use eim::{Clock, Config, ConnectionId, DeviceData, Eim, Entropy, Operation, Parts, Peer};
+use intent::api::{Associate, Feed, RecordResult, Reference, Refusal, SignedPackage};
+use intent::command::Command;
+use intent::{IntentId, Principal};
 use pki::issue::{Credential, TestPki, TestPkiOptions};
 use pki::{Curve, Signer, UnixTime};
 use rand_chacha::ChaCha20Rng;
@@ -24,8 +27,8 @@ use rsp::sgp22::{
     SuccessResult, VersionType,
 };
 use rsp::sgp32::{
-    EimPackageResult, EuiccPackageErrorCode, EuiccPackageErrorDataSigned, EuiccPackageErrorSigned,
-    EuiccPackageRequest, EuiccPackageResult, EuiccPackageResultDataSigned,
+    EimConfigurationData, EimPackageResult, EuiccPackageErrorCode, EuiccPackageErrorDataSigned,
+    EuiccPackageErrorSigned, EuiccPackageRequest, EuiccPackageResult, EuiccPackageResultDataSigned,
     EuiccPackageResultSigned, EuiccResultData, GetEimPackageRequest, GetEimPackageResponse,
     IpaEuiccData, IpaEuiccDataRequest, IpaEuiccDataResponse, ProvideEimPackageResult,
     ProvideEimPackageResultResponse,
@@ -37,6 +40,10 @@ const START_S: i64 = 1_780_272_000;
 
 pub(crate) fn other_eid() -> Eid {
     Eid::with_check_digits("890490321234512345123456789099").unwrap()
+}
+
+pub(crate) fn olga() -> Principal {
+    "olga".parse().unwrap()
 }
 
 pub(crate) struct TestClock(AtomicI64);
@@ -95,8 +102,86 @@ impl SmdpConnector for ScriptedSmdp {
     }
 }
 
+/// An authority that a test makes refuse or disappear.
+pub(crate) struct Gate {
+    pub(crate) inner: UnguardedAuthority,
+    pub(crate) is_away: AtomicBool,
+    /// What is answered to every question, if not the truth.
+    pub(crate) refusal: Mutex<Option<Refusal>>,
+    /// How many packages, releases, associations and results were asked for.
+    pub(crate) asked: AtomicU64,
+}
+
+impl Gate {
+    pub(crate) fn refuse(&self, refusal: Option<Refusal>) {
+        *self.refusal.lock().unwrap() = refusal;
+    }
+
+    fn each<'a, T: Send + 'a>(
+        &'a self,
+        count: usize,
+        answer: impl FnOnce() -> Reply<'a, Vec<Result<T, Refusal>>>,
+    ) -> Reply<'a, Vec<Result<T, Refusal>>> {
+        self.asked.fetch_add(count as u64, Ordering::SeqCst);
+        if self.is_away.load(Ordering::SeqCst) {
+            return self.away();
+        }
+        match self.refusal.lock().unwrap().clone() {
+            Some(refusal) => {
+                Box::pin(async move { Ok((0..count).map(|_| Err(refusal.clone())).collect()) })
+            }
+            None => answer(),
+        }
+    }
+
+    fn away<'a, T: Send + 'a>(&self) -> Reply<'a, T> {
+        Box::pin(async { Err(AuthorityError::Unreachable("it is away".to_owned())) })
+    }
+}
+
+impl Authority for Gate {
+    fn sign<'a>(
+        &'a self,
+        references: &'a [Reference],
+    ) -> Reply<'a, Vec<Result<SignedPackage, Refusal>>> {
+        self.each(references.len(), || self.inner.sign(references))
+    }
+
+    fn release<'a>(&'a self, references: &'a [Reference]) -> Reply<'a, Vec<Result<(), Refusal>>> {
+        self.each(references.len(), || self.inner.release(references))
+    }
+
+    fn associate<'a>(&'a self, device: &'a Associate) -> Reply<'a, Result<(), Refusal>> {
+        Box::pin(async move {
+            let answers = self.each(1, || {
+                Box::pin(async { Ok(vec![self.inner.associate(device).await?]) })
+            });
+            Ok(answers.await?.remove(0))
+        })
+    }
+
+    fn record_results<'a>(
+        &'a self,
+        results: &'a [RecordResult],
+    ) -> Reply<'a, Vec<Result<(), Refusal>>> {
+        self.each(results.len(), || self.inner.record_results(results))
+    }
+
+    fn feed(&self, after: u64) -> Reply<'_, Feed> {
+        match self.is_away.load(Ordering::SeqCst) {
+            true => self.away(),
+            false => self.inner.feed(after),
+        }
+    }
+
+    fn association_data(&self) -> Reply<'_, EimConfigurationData> {
+        self.inner.association_data()
+    }
+}
+
 pub(crate) struct World {
     pub(crate) eim: Arc<Eim>,
+    pub(crate) authority: Arc<Gate>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) smdp: Arc<ScriptedSmdp>,
     pub(crate) pki: TestPki,
@@ -124,11 +209,18 @@ impl World {
         let smdp = Arc::new(ScriptedSmdp::default());
         let mut config = Config::new(eim_id);
         adjust(&mut config);
-        let parts = Parts {
-            authority: Arc::new(LocalAuthority::new(
+        let authority = Arc::new(Gate {
+            inner: UnguardedAuthority::new(
                 identity,
                 Arc::new(pki.eim_signing.key.clone()),
-            )),
+                Arc::clone(&clock) as Arc<dyn Clock>,
+            ),
+            is_away: AtomicBool::new(false),
+            refusal: Mutex::default(),
+            asked: AtomicU64::new(0),
+        });
+        let parts = Parts {
+            authority: Arc::clone(&authority) as Arc<dyn Authority>,
             trust: pki.trust_anchors().unwrap(),
             smdp: Arc::clone(&smdp) as Arc<dyn SmdpConnector>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -136,6 +228,7 @@ impl World {
         };
         Self {
             eim: Eim::open_temporary(config, parts).unwrap(),
+            authority,
             clock,
             smdp,
             pki,
@@ -159,13 +252,28 @@ impl World {
         }
     }
 
-    /// Registers a device and returns its eUICC.
+    /// Registers a device whose token is known and returns its eUICC.
     pub(crate) async fn device(&self, eid: Eid) -> PaperEuicc {
         let euicc = self.euicc(eid);
-        let mut new = NewDevice::new(eid);
-        new.association_token = euicc.token;
-        self.eim.register_device(&self.operator, new).await.unwrap();
+        self.register(eid).await;
+        self.know_token(eid, euicc.token).await;
         euicc
+    }
+
+    /// Registers a device of which nothing but its EID is known.
+    pub(crate) async fn register(&self, eid: Eid) {
+        self.authority.inner.register("meters", vec![eid]).unwrap();
+        self.eim.follow().await.unwrap();
+    }
+
+    /// An operator says which token a device keeps.
+    pub(crate) async fn know_token(&self, eid: Eid, association_token: Option<i64>) {
+        let data = DeviceData {
+            association_token,
+            ..DeviceData::new(eid)
+        };
+        let enriched = self.eim.enrich_device(&self.operator, data).await;
+        enriched.unwrap();
     }
 
     /// An eUICC that nobody registered.
@@ -202,12 +310,38 @@ impl World {
     }
 
     pub(crate) async fn propose(&self, eid: Eid, commands: Vec<Command>) -> Operation {
-        let proposal = Proposal {
-            eid,
-            commands,
-            lifetime_ms: None,
-        };
-        self.eim.propose(&self.operator, proposal).await.unwrap()
+        self.propose_for(eid, commands, None).await
+    }
+
+    pub(crate) async fn propose_for(
+        &self,
+        eid: Eid,
+        commands: Vec<Command>,
+        lifetime_ms: Option<i64>,
+    ) -> Operation {
+        let id = self.intend(vec![eid], commands, lifetime_ms);
+        self.eim.follow().await.unwrap();
+        self.operation_of(id)
+    }
+
+    /// An approved intent that the eIM has not heard of.
+    pub(crate) fn intend(
+        &self,
+        eids: Vec<Eid>,
+        commands: Vec<Command>,
+        lifetime_ms: Option<i64>,
+    ) -> IntentId {
+        self.authority
+            .inner
+            .propose(&olga(), eids, commands, lifetime_ms)
+            .unwrap()
+    }
+
+    /// The operation of an intent about one device.
+    pub(crate) fn operation_of(&self, id: IntentId) -> Operation {
+        let mut operations = self.eim.operations_of(id, None, 2).unwrap();
+        assert_eq!(operations.len(), 1);
+        operations.remove(0)
     }
 
     pub(crate) async fn poll(&self, eid: Eid, peer: &Peer) -> GetEimPackageResponse {

@@ -1,0 +1,96 @@
+//! Telling the authority which eUICC a device has: its certificates and its association token. Until it has accepted them,
+//! nothing is signed for the device.
+
+use intent::api::{Associate, HexOctets, Refusal, RefusalCode};
+use serde_json::json;
+
+use crate::actor::Actor;
+use crate::reports::{ReportError, next_attempt};
+use crate::tables::devices;
+use crate::{Association, Device, Eim, StorageError};
+
+/// Devices that one call of [`Eim::associate_devices`] tells of.
+const BATCH: u32 = 256;
+/// Pause before the authority is told again, if it did not say.
+const RETRY_MS: i64 = 30_000;
+
+impl Eim {
+    /// Tells the authority of devices that it was not told of yet; of how many. To be called again and again: a device that has
+    /// something to do is not kept waiting for it.
+    pub async fn associate_devices(&self) -> Result<usize, ReportError> {
+        let now = self.now_ms();
+        let due = self.read(|tx| -> Result<_, StorageError> {
+            Ok(devices::associations_due(tx, now, BATCH)?)
+        })?;
+        let mut told = 0;
+        for device in due {
+            told += usize::from(self.tell_association(&device).await?);
+        }
+        Ok(told)
+    }
+
+    /// Tells the authority what is known of a device's eUICC, if it is due; whether it has said yes or no.
+    pub(crate) async fn tell_association(&self, device: &Device) -> Result<bool, ReportError> {
+        let (Some(euicc), Some(eum)) = (&device.euicc_certificate, &device.eum_certificate) else {
+            return Ok(false);
+        };
+        let eid = device.eid;
+        let answer = self
+            .link
+            .associate(&Associate {
+                eid,
+                euicc_certificate: euicc.clone(),
+                eum_certificates: vec![HexOctets(eum.clone())],
+                association_token: device.association_token,
+            })
+            .await?;
+        let now = self.now_ms();
+        let (association, retry_at) = match &answer {
+            Ok(()) => (Association::Accepted, None),
+            Err(refusal) if is_passing(refusal) => {
+                let retry_at = next_attempt(now, RETRY_MS, refusal.retry_at);
+                (Association::Due, Some(retry_at))
+            }
+            Err(_) => (Association::Refused, None),
+        };
+        let refusal = answer.err().map(|refusal| refusal.message);
+        let kind = match association {
+            Association::Refused => {
+                tracing::warn!(%eid, ?refusal, "the authority does not accept the device's eUICC");
+                "association-refused"
+            }
+            _ => "association-accepted",
+        };
+        let is_over = association != Association::Due;
+        let event = is_over.then(|| {
+            let detail = json!({
+                "association_token": device.association_token.is_some(),
+                "refusal": refusal,
+            });
+            self.event(eid, &Actor::system("association"), kind, detail)
+        });
+        let told = device.clone();
+        self.change(eid, move |tx| -> Result<(), StorageError> {
+            let outcome = (association, refusal.as_deref(), retry_at);
+            if devices::associated(tx, &told, outcome)?
+                && let Some(event) = &event
+            {
+                event.append(tx)?;
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(is_over)
+    }
+}
+
+impl Device {
+    /// Whether the authority is to be told before it is asked to sign.
+    pub(crate) fn is_association_due(&self, now: i64) -> bool {
+        self.association_due_at.is_some_and(|due| due <= now)
+    }
+}
+
+fn is_passing(refusal: &Refusal) -> bool {
+    refusal.retry_at.is_some() || refusal.code == RefusalCode::Unavailable
+}
