@@ -1,18 +1,23 @@
-//! Where long-lived private keys are kept. The trait is the seam for hardware modules; the file store is the first.
+//! Where long-lived private keys are kept: the trait, and the stores in files. [`crate::pkcs11`] is the one in hardware.
+
+mod encrypted;
 
 use core::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
+pub use self::encrypted::EncryptedFileKeyStore;
 use crate::curve::Curve;
+use crate::private_file::{self, ReadError, create_private_file};
 use crate::private_key::{PrivateKey, Signer};
 use crate::public_key::{KeyError, PublicKey};
+use crate::secret::SecretError;
 
 /// Keeps private keys and signs with them.
 pub trait KeyStore: Send + Sync {
@@ -75,6 +80,24 @@ pub enum KeyStoreError {
         #[source]
         source: KeyError,
     },
+    /// The file holds no usable key. As [`KeyStoreError::Key`], for a key that is known by its path.
+    #[error("key in {} cannot be used", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+    /// A file is there already, and keys are never overwritten.
+    #[error("{} exists already, and keys are never overwritten", path.display())]
+    FileExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The passphrase of a key file could not be had.
+    #[error("passphrase of the key could not be had")]
+    Passphrase(#[source] SecretError),
     /// The file system failed.
     #[error("cannot access {}", path.display())]
     Io {
@@ -89,7 +112,7 @@ pub enum KeyStoreError {
     Backend(#[source] Box<dyn core::error::Error + Send + Sync>),
 }
 
-/// Keys as PKCS#8 PEM files `<name>.pem` in one directory.
+/// Keys as PKCS#8 PEM files `<name>.pem` in one directory, in the clear. [`EncryptedFileKeyStore`] puts them under a passphrase.
 ///
 /// Files are created with mode 0600, whole or not at all, and never overwritten. A file that group or others may access is
 /// refused, as is a symbolic link.
@@ -115,7 +138,33 @@ impl FileKeyStore {
 
     /// Keeps a key that was made elsewhere.
     pub fn import(&self, name: &KeyName, key: &PrivateKey) -> Result<(), KeyStoreError> {
-        let pem = key.to_pkcs8_pem().map_err(|source| KeyStoreError::Key {
+        self.write(name, key.to_pkcs8_pem())
+    }
+
+    /// Reads a key. Prefer [`KeyStore::signer`], which works for every kind of store.
+    pub fn load(&self, name: &KeyName) -> Result<PrivateKey, KeyStoreError> {
+        let pem = self.read(name)?;
+        PrivateKey::from_pem(&pem).map_err(|source| KeyStoreError::Key {
+            name: name.clone(),
+            source,
+        })
+    }
+
+    fn read(&self, name: &KeyName) -> Result<Zeroizing<String>, KeyStoreError> {
+        read_private_file(&self.path(name)).map_err(|error| match error {
+            KeyStoreError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                KeyStoreError::NotFound(name.clone())
+            }
+            other => other,
+        })
+    }
+
+    fn write(
+        &self,
+        name: &KeyName,
+        pem: Result<Zeroizing<String>, KeyError>,
+    ) -> Result<(), KeyStoreError> {
+        let pem = pem.map_err(|source| KeyStoreError::Key {
             name: name.clone(),
             source,
         })?;
@@ -123,21 +172,6 @@ impl FileKeyStore {
         create_private_file(&path, pem.as_bytes()).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => KeyStoreError::Exists(name.clone()),
             _ => KeyStoreError::Io { path, source },
-        })
-    }
-
-    /// Reads a key. Prefer [`KeyStore::signer`], which works for every kind of store.
-    pub fn load(&self, name: &KeyName) -> Result<PrivateKey, KeyStoreError> {
-        let path = self.path(name);
-        let pem = read_private_file(&path).map_err(|error| match error {
-            KeyStoreError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                KeyStoreError::NotFound(name.clone())
-            }
-            other => other,
-        })?;
-        PrivateKey::from_pem(&pem).map_err(|source| KeyStoreError::Key {
-            name: name.clone(),
-            source,
         })
     }
 
@@ -221,90 +255,16 @@ impl fmt::Debug for KeyName {
     }
 }
 
-/// Writes a file of mode 0600 that is either complete or absent. Fails with `AlreadyExists` if the path is taken.
-pub(crate) fn create_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    create_file(path, content, 0o600)
-}
-
-/// As [`create_private_file`], with another mode.
-pub(crate) fn create_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let temporary = write_temporary(path, content, mode)?;
-    // Unlike a rename, a link fails when the name is taken.
-    let linked = fs::hard_link(&temporary, path);
-    fs::remove_file(&temporary)?;
-    linked?;
-    match path.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-/// Writes a file beside `path` under a name of its own. Names that a crash left behind are passed over.
-fn write_temporary(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
-    for attempt in 0..TEMPORARY_NAMES_MAX {
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(format!(".{}-{attempt}.tmp", std::process::id()));
-        let temporary = PathBuf::from(temporary);
-        match write_new(&temporary, content, mode) {
-            Ok(()) => return Ok(temporary),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => {
-                let _ = fs::remove_file(&temporary);
-                return Err(error);
-            }
-        }
-    }
-    Err(io::Error::other(
-        "too many temporary files were left behind; remove *.tmp",
-    ))
-}
-
-const TEMPORARY_NAMES_MAX: u32 = 16;
-
-fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
-}
-
+/// Reads a file that holds a private key.
 pub(crate) fn read_private_file(path: &Path) -> Result<Zeroizing<String>, KeyStoreError> {
-    let failed = |source| KeyStoreError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let link = fs::symlink_metadata(path).map_err(failed)?;
-    if !link.is_file() {
-        return Err(KeyStoreError::NotAKeyFile {
-            path: path.to_owned(),
-        });
-    }
-    // The checks are on the opened file, so that it cannot be exchanged between check and use.
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(KeyStoreError::Permissions {
-            path: path.to_owned(),
-            mode,
-        });
-    }
-    let same_file = metadata.ino() == link.ino() && metadata.dev() == link.dev();
-    if !metadata.is_file() || !same_file || metadata.len() > FILE_OCTETS_MAX {
-        return Err(KeyStoreError::NotAKeyFile {
-            path: path.to_owned(),
-        });
-    }
-    // Reserved at once: a growing buffer would leave copies of the secret behind.
-    let capacity = usize::try_from(FILE_OCTETS_MAX).unwrap_or_default();
-    let mut pem = Zeroizing::new(String::with_capacity(capacity));
-    file.take(FILE_OCTETS_MAX)
-        .read_to_string(&mut pem)
-        .map_err(failed)?;
-    Ok(pem)
+    private_file::read(path, FILE_OCTETS_MAX, private_file::OTHERS).map_err(|error| {
+        let path = path.to_owned();
+        match error {
+            ReadError::Permissions { mode } => KeyStoreError::Permissions { path, mode },
+            ReadError::NotAFile | ReadError::TooLarge => KeyStoreError::NotAKeyFile { path },
+            ReadError::Io(source) => KeyStoreError::Io { path, source },
+        }
+    })
 }
 
 const FILE_OCTETS_MAX: u64 = 16 * 1024;

@@ -23,7 +23,8 @@
 //! * [`PublicKey`], [`Signature`], [`Signer`], [`PrivateKey`]: ECDSA with SHA-256 in the plain `r || s` form (BSI TR-03111);
 //! * [`EphemeralKey`]: one-time keys for the key agreement of profile downloads;
 //! * [`Certificate`], [`Crl`], [`TrustAnchors`]: parsing and chain checks, with one [`ChainError`] variant for each reason;
-//! * [`KeyStore`], [`FileKeyStore`]: where long-lived keys live;
+//! * [`KeyStore`], with [`FileKeyStore`], [`EncryptedFileKeyStore`] and [`pkcs11`]: where long-lived keys live; [`KeyLocation`]
+//!   says it in a configuration, and [`SecretLocation`] where the PIN or passphrase is;
 //! * [`issue`]: a private test PKI.
 //!
 //! P-256 runs on aws-lc-rs, brainpoolP256r1 on the RustCrypto `bp256`. Nothing here reads a clock. Keys are generated from the
@@ -35,9 +36,14 @@ mod crl;
 mod curve;
 mod ephemeral;
 pub mod issue;
+mod key_location;
 mod key_store;
+pub mod pkcs11;
+mod private_file;
 mod private_key;
 mod public_key;
+mod rsa;
+mod secret;
 mod signature_value;
 mod time;
 
@@ -50,9 +56,14 @@ pub use const_oid::ObjectIdentifier;
 pub use crl::{Crl, CrlError};
 pub use curve::Curve;
 pub use ephemeral::{AgreementError, EphemeralKey};
-pub use key_store::{FileKeyStore, KeyName, KeyNameError, KeyStore, KeyStoreError};
+pub use key_location::{KeyId, KeyIdError, KeyLocation};
+pub use key_store::{
+    EncryptedFileKeyStore, FileKeyStore, KeyName, KeyNameError, KeyStore, KeyStoreError,
+};
 pub use private_key::{PrivateKey, SignError, Signer};
 pub use public_key::{KeyError, PublicKey, SignatureInvalid};
+pub use rsa::{RsaKeyError, RsaPublicKey};
 pub use rsp::der::Oid;
+pub use secret::{Secret, SecretError, SecretLocation, SecretSource};
 pub use signature_value::{Signature, SignatureMalformed};
 pub use time::UnixTime;

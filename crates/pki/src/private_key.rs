@@ -1,5 +1,7 @@
 //! Signing keys: the trait that every store serves, and the key that is held in memory.
 
+mod encrypted;
+
 use core::fmt;
 use std::sync::Arc;
 
@@ -111,11 +113,14 @@ impl PrivateKey {
     }
 
     /// Parses PEM: a `PRIVATE KEY` (PKCS#8) or an `EC PRIVATE KEY` (SEC1). Other blocks, such as the `EC PARAMETERS` that
-    /// OpenSSL writes first, are skipped.
+    /// OpenSSL writes first, are skipped. An encrypted key is refused as such: see [`PrivateKey::from_encrypted_pem`].
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
         if let Some(block) = pem_block(pem, "PRIVATE KEY") {
             let (_, der) = SecretDocument::from_pem(block).map_err(|_| KeyError::Malformed)?;
             return Self::from_pkcs8_der(der.as_bytes());
+        }
+        if pem_block(pem, encrypted::LABEL).is_some() {
+            return Err(KeyError::Encrypted);
         }
         let block = pem_block(pem, "EC PRIVATE KEY").ok_or(KeyError::Malformed)?;
         let (_, der) = SecretDocument::from_pem(block).map_err(|_| KeyError::Malformed)?;

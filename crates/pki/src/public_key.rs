@@ -47,6 +47,22 @@ pub enum KeyError {
     /// The source of randomness does not deliver usable octets.
     #[error("randomness source delivers no usable private key")]
     Randomness,
+    /// The key is encrypted, and nobody gave a passphrase.
+    #[error("private key is encrypted: say where its passphrase is")]
+    Encrypted,
+    /// The key lies in the clear although a passphrase is given.
+    #[error(
+        "private key is not encrypted although a passphrase is given for it: encrypt it, or take the passphrase away"
+    )]
+    NotEncrypted,
+    /// The passphrase is another one, or the file is damaged; the two cannot be told apart.
+    #[error("private key cannot be decrypted: the passphrase is wrong or the file is damaged")]
+    WrongPassphrase,
+    /// Not PBES2 with scrypt or PBKDF2 (SHA-2) and AES, or one that costs more than 256 MiB or ten million rounds.
+    #[error(
+        "encryption of the private key is not supported: use PBES2 with scrypt (up to 256 MiB) or PBKDF2 (HMAC with SHA-2, up to 10,000,000 rounds) and AES"
+    )]
+    Encryption,
     /// The cryptographic library refused a key that looked right.
     #[error("cryptographic library refused the key")]
     Library,

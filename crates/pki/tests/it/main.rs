@@ -8,9 +8,11 @@
 )]
 
 mod chains;
+mod encrypted_keys;
 mod fuzz_smoke;
 mod key_store;
 mod keys;
+mod pkcs11;
 mod published;
 mod sgp26;
 mod sgp26_invalid;

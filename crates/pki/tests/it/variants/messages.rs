@@ -42,12 +42,13 @@ fn knowing(set: &Set) -> TrustAnchors {
         &Some(set.eum.clone()),
         &set.eum_sub_ca,
         &set.dp_sub_ca,
-    ] {
-        if let Some(issuer) = issuer {
-            anchors
-                .add_issuer(issuer.certificate.clone(), &[], now())
-                .unwrap();
-        }
+    ]
+    .into_iter()
+    .flatten()
+    {
+        anchors
+            .add_issuer(issuer.certificate.clone(), &[], now())
+            .unwrap();
     }
     anchors
 }
@@ -81,10 +82,13 @@ fn what_is_missing_or_too_much_in_a_message_is_named() {
     let unknown = |which| ChainError::UnknownCi { which };
     assert_eq!(refused(&next, &[]), unknown(Role::EumSubCa));
     assert_eq!(
-        refused(&next, &[ci_sub_ca.clone()]),
+        refused(&next, std::slice::from_ref(ci_sub_ca)),
         unknown(Role::EumSubCa)
     );
-    assert_eq!(refused(&next, &[eum.clone()]), unknown(Role::Eum));
+    assert_eq!(
+        refused(&next, std::slice::from_ref(eum)),
+        unknown(Role::Eum)
+    );
 
     let which = Role::Euicc;
     let unused = ChainError::UnusedIntermediate { which };
