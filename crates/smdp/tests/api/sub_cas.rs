@@ -216,7 +216,11 @@ fn an_identity_with_other_sub_cas_is_refused_at_the_start() {
     for sub_cas in [
         Vec::new(),
         good.sub_cas[..1].to_vec(),
-        [&good.sub_cas[..], &[set.eum.certificate.clone()]].concat(),
+        [
+            &good.sub_cas[..],
+            std::slice::from_ref(&set.eum.certificate),
+        ]
+        .concat(),
     ] {
         let refused = open(ServerIdentity {
             sub_cas,

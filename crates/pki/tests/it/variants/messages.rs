@@ -37,18 +37,11 @@ fn verify(
 /// Anchors to which every issuer of a set is known.
 fn knowing(set: &Set) -> TrustAnchors {
     let mut anchors = sgp26_anchors();
-    for issuer in [
-        &set.ci_sub_ca,
-        &Some(set.eum.clone()),
-        &set.eum_sub_ca,
-        &set.dp_sub_ca,
-    ]
-    .into_iter()
-    .flatten()
-    {
-        anchors
-            .add_issuer(issuer.certificate.clone(), &[], now())
-            .unwrap();
+    let eum = Some(set.eum.clone());
+    let issuers = [&set.ci_sub_ca, &eum, &set.eum_sub_ca, &set.dp_sub_ca];
+    for issuer in issuers.into_iter().flatten() {
+        let certificate = issuer.certificate.clone();
+        anchors.add_issuer(certificate, &[], now()).unwrap();
     }
     anchors
 }
