@@ -9,6 +9,7 @@ use crate::command::{Command, CommandError, PackageKind};
 use crate::device_set::{DeviceSet, DeviceSetError};
 use crate::digest::Digest;
 use crate::document::IntentId;
+use crate::key_file::PublicKey;
 use crate::name::{CredentialId, Fleet, Principal};
 use crate::policy::{PolicyDocument, PolicyError};
 use crate::role::{Grant, Role};
@@ -250,9 +251,14 @@ pub enum ActionError {
     /// Times in the wrong order.
     #[error("a credential expires after it becomes valid")]
     Times,
-    /// The id is not that of the key.
+    /// Not the form of a token's id.
     #[error("the token id is 1 to 32 characters of base64url")]
     TokenId,
+    /// A key that nobody could use, or under another id than its own.
+    #[error(
+        "a machine's key is a usable Ed25519 public key, and its id is the one derived from it (pk_…)"
+    )]
+    Key,
 }
 
 impl Action {
@@ -395,6 +401,10 @@ fn check_lists(grants: usize, networks: usize) -> Result<(), ActionError> {
 
 impl MachineKey {
     fn check(&self) -> Result<(), ActionError> {
+        let key = PublicKey::from_bytes(&self.public).map_err(|_| ActionError::Key)?;
+        if key.id() != self.id {
+            return Err(ActionError::Key);
+        }
         match self.not_before < self.expires_at {
             true => Ok(()),
             false => Err(ActionError::Times),
@@ -404,7 +414,9 @@ impl MachineKey {
 
 /// The text is no network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a network looks like 192.0.2.0/24 or 2001:db8::/32, with no address bits behind the prefix")]
+#[error(
+    "a network looks like 192.0.2.0/24 or 2001:db8::/32, with no address bits behind the prefix"
+)]
 pub struct NoNetwork;
 
 impl Network {
@@ -506,9 +518,11 @@ mod tests {
 
     #[test]
     fn machines_and_tokens_cannot_be_more_than_machines_and_tokens() {
+        let public =
+            crate::key_file::ClientKey::from_seed("ci".parse().unwrap(), &[1; 32]).public();
         let key = MachineKey {
-            id: "pk_1".parse().unwrap(),
-            public: [1; 32],
+            id: public.id(),
+            public: *public.as_bytes(),
             not_before: 0,
             expires_at: 1,
         };
@@ -525,6 +539,18 @@ mod tests {
             networks: Vec::new(),
         };
         assert_eq!(admit(Role::Operator).check(), Ok(()));
+        for wrong in [
+            MachineKey {
+                id: "pk_1".parse().unwrap(),
+                ..key.clone()
+            },
+            MachineKey {
+                public: [0; 32],
+                ..key.clone()
+            },
+        ] {
+            assert_eq!(wrong.check(), Err(ActionError::Key));
+        }
         assert_eq!(
             admit(Role::Approver).check(),
             Err(ActionError::RoleOfPeople(Role::Approver))

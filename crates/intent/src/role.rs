@@ -98,7 +98,13 @@ impl Role {
             }
             Self::SecurityAdmin => matches!(
                 kind,
-                K::Credential | K::Policy | K::Freeze | K::Thaw | K::SigningKey | K::Cancel | K::Read
+                K::Credential
+                    | K::Policy
+                    | K::Freeze
+                    | K::Thaw
+                    | K::SigningKey
+                    | K::Cancel
+                    | K::Read
             ),
             Self::Owner => true,
         }
@@ -182,7 +188,10 @@ mod tests {
                 }
             }
             if !giver.may_propose(OperationKind::Credential) {
-                assert!(all.iter().all(|given| !giver.may_grant(*given)), "{giver:?}");
+                assert!(
+                    all.iter().all(|given| !giver.may_grant(*given)),
+                    "{giver:?}"
+                );
             }
         }
     }
