@@ -265,6 +265,79 @@ fn what_is_altered_in_a_bundle_is_found() {
     ));
 }
 
+/// Who asked and who approved stands in entries that are not the device's.
+#[test]
+fn a_bundle_holds_the_context_that_was_asked_for() {
+    let mut ledger = filled(&[40], 5);
+    ledger
+        .append((40..48).map(|i| draft(i, 5)).collect())
+        .unwrap();
+    // Entries about no device, of another device, of this one, heads, and ones that are not published.
+    let own = ledger.numbers(eid(2)).to_vec();
+    let asked = [6, 13, 3, own[1], 40, 48, 6, 47];
+    let trail = ledger.trail(eid(2), &asked).unwrap();
+    assert_eq!(ledger.unpublished(), 0);
+    assert_eq!(trail.numbers(), ledger.numbers(eid(2)));
+    assert!(own.contains(&48) && !own.contains(&3));
+    // The ledger goes on meanwhile.
+    ledger
+        .append((48..60).map(|i| draft(i, 5)).collect())
+        .unwrap();
+    ledger.publish().unwrap();
+    let bundle = trail.bundle(ledger.files()).unwrap();
+    assert_eq!(bundle.checkpoint.as_bytes(), trail.checkpoint().note());
+    let history = check(&bundle).unwrap();
+    let numbers = |entries: &[Entry]| entries.iter().map(|e| e.number).collect::<Vec<_>>();
+    assert_eq!(numbers(&history.entries), own);
+    assert_eq!(numbers(&history.context), [3, 6, 13, 40, 47]);
+    let offline = Reader::at(ledger.files(), trail.checkpoint().clone());
+    assert_eq!(offline.history(eid(2), &asked).unwrap(), bundle);
+    assert!(matches!(
+        ledger.history(eid(2), &[1_000]),
+        Err(ProofError::Beyond { size: 63 })
+    ));
+
+    // Context is proven as well, and cannot stand for entries of the device.
+    let mut altered = bundle.clone();
+    altered.context[1].entry = altered.context[1].entry.replace("key:test", "key:tess");
+    assert!(matches!(check(&altered), Err(CheckError::NotIncluded(6))));
+    let mut swapped = bundle.clone();
+    swapped.context.swap(0, 1);
+    assert!(matches!(check(&swapped), Err(CheckError::Context(3))));
+    let mut moved = bundle.clone();
+    let last = moved.entries.pop().unwrap();
+    moved.context.push(last);
+    assert!(matches!(check(&moved), Err(CheckError::Context(_))));
+    let mut added = bundle.clone();
+    added.entries.push(added.context[0].clone());
+    assert!(matches!(check(&added), Err(CheckError::Other(3))));
+}
+
+#[test]
+fn a_proof_of_one_entry_is_not_believed_when_altered() {
+    let ledger = filled(&[300], 5);
+    let proof = ledger.reader().prove(7).unwrap();
+    let refused = |proof: &ledger::Inclusion| {
+        check_bundle(proof.to_json().as_bytes(), key().public()).unwrap_err()
+    };
+    let mut altered = proof.clone();
+    altered.entry.entry = altered.entry.entry.replace("\"at\":179", "\"at\":178");
+    assert!(matches!(refused(&altered), CheckError::NotIncluded(7)));
+    let mut altered = proof.clone();
+    altered.entry.proof[3].0[0] ^= 1;
+    assert!(matches!(refused(&altered), CheckError::NotIncluded(7)));
+    let mut altered = proof.clone();
+    altered.entry = ledger.reader().prove(8).unwrap().entry;
+    altered.entry.proof.clone_from(&proof.entry.proof);
+    assert!(matches!(refused(&altered), CheckError::NotIncluded(8)));
+    let mut altered = proof.clone();
+    altered.format = Bundle::FORMAT.to_owned();
+    assert!(matches!(refused(&altered), CheckError::Format(Some(_))));
+    let mut altered = proof;
+    altered.checkpoint = String::from_utf8(filled(&[300], 6).checkpoint().note().to_vec()).unwrap();
+    assert!(matches!(refused(&altered), CheckError::NotIncluded(7)));
+}
+
 #[test]
 fn a_refused_draft_changes_nothing() {
     let mut ledger = filled(&[3], 2);

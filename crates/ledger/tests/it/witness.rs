@@ -132,7 +132,7 @@ fn what_does_not_continue_is_not_cosigned() {
     let ledger = filled(&[300, 40], 5);
     let mut witness = Witness::new(cosigning_key());
     let request = add_checkpoint(&ledger.reader(), 0).unwrap();
-    let mut ask = |witness: &mut Witness, request: &str| {
+    let ask = |witness: &mut Witness, request: &str| {
         witness
             .add_checkpoint(request.as_bytes(), 100, &mut keep)
             .map_err(|refusal| refusal.status())
