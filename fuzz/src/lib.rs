@@ -12,9 +12,13 @@ pub mod messages;
 mod card;
 mod eim;
 mod ipa;
+#[path = "targets/proofs.rs"]
+mod proofs;
 #[path = "targets/segments.rs"]
 mod segments;
 mod smdp;
+#[path = "targets/webauthn.rs"]
+mod webauthn;
 #[path = "targets/wire.rs"]
 mod wire;
 #[path = "targets/x509.rs"]
@@ -50,6 +54,13 @@ pub const TARGETS: &[Target] = &[
     target("es9plus_http", smdp::es9plus_http, || {
         smdp::es9plus_http_seeds(&messages::published())
     }),
+    target("http_proof", proofs::http_proof, proofs::http_proof_seeds),
+    target(
+        "client_texts",
+        proofs::client_texts,
+        proofs::client_texts_seeds,
+    ),
+    target("webauthn", webauthn::webauthn, webauthn::webauthn_seeds),
 ];
 
 /// Runs the target of this name.
