@@ -288,7 +288,7 @@ impl Eim {
                     eim_transaction_id: &transaction_id,
                     counter: Some(counter),
                     association_token,
-                    request: &request,
+                    request: Some(&request),
                     at,
                 };
                 if !devices::set_counter(tx, eid, counter, at)?
@@ -452,10 +452,10 @@ impl Eim {
             Ok(Err(refusal)) => return self.refused(device, operation, refusal).await,
             Err(_) => return Ok(Step::Ready(Delivery::Nothing)),
         }
+        // A trigger is made anew at each poll, so that its activation code is stored nowhere else.
         let request = match &delivery {
-            Delivery::DeviceData(request) => request.to_der(),
-            Delivery::Download(request) => request.to_der(),
-            Delivery::Nothing | Delivery::EuiccPackage(_) => Vec::new(),
+            Delivery::DeviceData(request) => Some(request.to_der()),
+            Delivery::Download(_) | Delivery::Nothing | Delivery::EuiccPackage(_) => None,
         };
         let (eid, operation_id) = (device.eid, operation.id);
         let delivered = self.event(
@@ -470,7 +470,7 @@ impl Eim {
                     eim_transaction_id: &id,
                     counter: None,
                     association_token: None,
-                    request: &request,
+                    request: request.as_deref(),
                     at,
                 };
                 let left = operations::depart(tx, operation_id, &departure)?;

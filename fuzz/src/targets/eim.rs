@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use edge::server::{ConnectionId, ConnectionInfo, Handler};
 use edge::tls::TlsVersion;
-use eim::command::Command;
 use eim::http::EsipaHandler;
 use http::{HeaderName, HeaderValue, Method, Request};
+use intent::command::Command;
 use rsp::binding::esipa::Function;
 use tokio::runtime::Runtime;
 

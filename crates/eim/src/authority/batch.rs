@@ -222,7 +222,6 @@ mod tests {
         let batcher: Batcher<()> = Batcher::new(move |_| {
             let number = calls.fetch_add(1, Ordering::SeqCst);
             Box::pin(async move {
-                #[expect(clippy::panic, reason = "that is what is tested")]
                 match number {
                     0 => panic!("the first call breaks down"),
                     1 => Err(AuthorityError::Unreachable("nobody there".to_owned())),

@@ -58,7 +58,7 @@ pub struct Operation {
     /// The association token under its signature, and so under that of its result.
     #[serde(skip)]
     pub association_token: Option<i64>,
-    /// The package as sent.
+    /// The package as sent. Download triggers are not kept: they may hold an activation code.
     #[serde(skip)]
     pub request: Option<Vec<u8>>,
     /// The result as received.
@@ -333,7 +333,7 @@ pub(crate) struct Departure<'a> {
     pub(crate) eim_transaction_id: &'a TransactionId,
     pub(crate) counter: Option<i64>,
     pub(crate) association_token: Option<i64>,
-    pub(crate) request: &'a [u8],
+    pub(crate) request: Option<&'a [u8]>,
     pub(crate) at: i64,
 }
 

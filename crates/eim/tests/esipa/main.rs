@@ -8,6 +8,7 @@
 
 mod association;
 mod attacks;
+mod authority;
 mod delivery;
 mod downloads;
 mod fuzz_smoke;
