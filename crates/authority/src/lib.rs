@@ -19,6 +19,8 @@ pub mod genesis;
 mod lists;
 pub mod proof;
 pub mod state;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod verbs;
 pub mod webauthn;
 

@@ -36,3 +36,6 @@ pub(crate) struct Decided<T> {
     /// What is answered once that is durable.
     pub(crate) answer: T,
 }
+
+#[cfg(test)]
+mod tests;
