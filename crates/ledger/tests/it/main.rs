@@ -9,6 +9,7 @@
 
 mod common;
 mod crash;
+mod independent;
 mod journal;
 mod proofs;
 mod snapshots;
