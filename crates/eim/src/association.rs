@@ -1,6 +1,9 @@
 //! Telling the authority which eUICC a device has: its certificates and its association token. Until it has accepted them,
 //! nothing is signed for the device.
 
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+
 use intent::api::{Associate, HexOctets, Refusal, RefusalCode};
 use serde_json::json;
 
@@ -11,6 +14,8 @@ use crate::{Association, Device, Eim, StorageError};
 
 /// Devices that one call of [`Eim::associate_devices`] tells of.
 const BATCH: u32 = 256;
+/// Calls under way at a time, so that the authority writes them down together.
+const AT_A_TIME: usize = 16;
 /// Pause before the authority is told again, if it did not say.
 const RETRY_MS: i64 = 30_000;
 
@@ -23,8 +28,11 @@ impl Eim {
             Ok(devices::associations_due(tx, now, BATCH)?)
         })?;
         let mut told = 0;
-        for device in due {
-            told += usize::from(self.tell_association(&device).await?);
+        for devices in due.chunks(AT_A_TIME) {
+            let calls = devices.iter().map(|device| self.tell_association(device));
+            for answer in join_all(calls).await {
+                told += usize::from(answer?);
+            }
         }
         Ok(told)
     }
@@ -89,6 +97,27 @@ impl Device {
     pub(crate) fn is_association_due(&self, now: i64) -> bool {
         self.association_due_at.is_some_and(|due| due <= now)
     }
+}
+
+/// Waits for all of them.
+async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut under_way: Vec<_> = futures.map(Box::pin).map(Some).collect();
+    let mut answers: Vec<Option<F::Output>> = under_way.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (future, answer) in under_way.iter_mut().zip(&mut answers) {
+            if let Some(running) = future
+                && let Poll::Ready(value) = running.as_mut().poll(context)
+            {
+                (*future, *answer) = (None, Some(value));
+            }
+        }
+        match under_way.iter().all(Option::is_none) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    answers.into_iter().flatten().collect()
 }
 
 fn is_passing(refusal: &Refusal) -> bool {

@@ -120,16 +120,15 @@ impl Eim {
                     cursor,
                 });
             }
-            let is_end = news.items.is_empty() && news.next == cursor;
+            if news.next == cursor {
+                break;
+            }
             taken += news.items.len();
             if !news.items.is_empty() || news.next - stored > CURSOR_LAG {
                 self.take_items(&news.items, news.next).await?;
             }
             cursor = news.next;
             progress.cursor = Some(cursor);
-            if is_end {
-                break;
-            }
         }
         self.prune_openings(&mut progress).await?;
         Ok(taken)

@@ -339,7 +339,7 @@ impl Authority for UnguardedAuthority {
                 .take(FEED_MAX)
                 .cloned()
                 .collect();
-            let next = after + items.len() as u64;
+            let next = after.min(books.feed.len() as u64) + items.len() as u64;
             Ok(Feed { items, next })
         })
     }

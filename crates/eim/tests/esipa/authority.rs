@@ -475,3 +475,70 @@ async fn strangers_who_poll_at_once_use_up_one_counter() {
     assert_eq!(packages.len(), 1);
     assert_eq!(world.eim.device(euicc.eid).unwrap().counter, 1);
 }
+
+#[tokio::test]
+async fn a_package_for_another_device_never_leaves() {
+    let world = World::new();
+    let peer = world.connect();
+    let euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    let other = world.introduced(other_eid(), &world.connect()).await;
+    let operation = world.propose(euicc.eid, enable()).await;
+    *world.authority.signs_for.lock().unwrap() = Some(other.eid);
+    assert!(is_nothing(&world.poll(euicc.eid, &peer).await));
+    let held = shown(&world, &operation);
+    assert_eq!((held.state, held.request), (OperationState::Queued, None));
+    assert!(held.held.unwrap().message.contains("something else"));
+}
+
+#[tokio::test]
+async fn an_eim_that_is_started_again_takes_nothing_twice_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("eim.sqlite");
+    let mut world = World::at(&path);
+    let peer = world.connect();
+    let mut euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    let id = world.intend(vec![euicc.eid], enable(), None);
+    world.restart(&path);
+    assert_eq!(world.eim.follow().await.unwrap(), 1, "what came meanwhile");
+    world.restart(&path);
+    assert_eq!(world.eim.follow().await.unwrap(), 0, "and nothing before");
+    let operation = world.operation_of(id);
+
+    // Signed, but the eIM ended before it could record that: the same package is given again.
+    let reference = intent::api::Reference {
+        account: intent::api::Account::Intent(id),
+        eid: euicc.eid,
+    };
+    let references = [reference];
+    let lost = eim::authority::Authority::sign(&*world.authority, &references);
+    let lost = lost.await.unwrap().remove(0).unwrap();
+    let package = world.package(euicc.eid, &peer).await;
+    assert_eq!(package.to_der(), lost.package);
+    world.restart(&path);
+    assert_eq!(world.package(euicc.eid, &peer).await, package);
+
+    let result = euicc.execute(&package, enabled());
+    world.provide(euicc.eid, result, &peer).await;
+    world.restart(&path);
+    assert_eq!(world.eim.report_results().await.unwrap(), 1);
+    assert!(shown(&world, &operation).recorded_at.is_some());
+    world.restart(&path);
+    assert_eq!(world.eim.report_results().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_feed_that_was_rolled_back_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("eim.sqlite");
+    let mut world = World::at(&path);
+    world.device(EID.parse().unwrap()).await;
+    world.device(other_eid()).await;
+    world.authority = World::new().authority;
+    world.restart(&path);
+    let error = world.eim.follow().await.unwrap_err();
+    assert!(
+        matches!(error, eim::FollowError::WentBack { cursor: 2, next: 0 }),
+        "{error}"
+    );
+    assert_eq!(world.eim.device_count().unwrap(), 2);
+}

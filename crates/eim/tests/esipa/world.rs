@@ -2,6 +2,7 @@
 //! tells them to, right or wrong.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -108,6 +109,8 @@ pub(crate) struct Gate {
     pub(crate) is_away: AtomicBool,
     /// What is answered to every question, if not the truth.
     pub(crate) refusal: Mutex<Option<Refusal>>,
+    /// For which device packages are signed, if not for the one that was asked for.
+    pub(crate) signs_for: Mutex<Option<Eid>>,
     /// How many packages, releases, associations and results were asked for.
     pub(crate) asked: AtomicU64,
 }
@@ -144,7 +147,19 @@ impl Authority for Gate {
         &'a self,
         references: &'a [Reference],
     ) -> Reply<'a, Vec<Result<SignedPackage, Refusal>>> {
-        self.each(references.len(), || self.inner.sign(references))
+        let Some(eid) = *self.signs_for.lock().unwrap() else {
+            return self.each(references.len(), || self.inner.sign(references));
+        };
+        let others: Vec<_> = references
+            .iter()
+            .map(|reference| Reference {
+                eid,
+                ..reference.clone()
+            })
+            .collect();
+        self.each(references.len(), || {
+            Box::pin(async move { self.inner.sign(&others).await })
+        })
     }
 
     fn release<'a>(&'a self, references: &'a [Reference]) -> Reply<'a, Vec<Result<(), Refusal>>> {
@@ -195,6 +210,39 @@ impl World {
     }
 
     pub(crate) fn with(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::opening(adjust, |config, parts| {
+            Eim::open_temporary(config, parts).unwrap()
+        })
+    }
+
+    /// With a database that stays.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self::opening(|_| {}, |config, parts| open(path, config, parts))
+    }
+
+    /// The eIM ends and is started again.
+    pub(crate) fn restart(&mut self, path: &Path) {
+        let config = Config::new("eim.example.com".parse().unwrap());
+        let parts = self.parts();
+        // The lock of the database is free when nobody has the old one any more.
+        self.eim = Eim::open_temporary(config.clone(), self.parts()).unwrap();
+        self.eim = open(path, config, parts);
+    }
+
+    fn parts(&self) -> Parts {
+        Parts {
+            authority: Arc::clone(&self.authority) as Arc<dyn Authority>,
+            trust: self.pki.trust_anchors().unwrap(),
+            smdp: Arc::clone(&self.smdp) as Arc<dyn SmdpConnector>,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            entropy: Arc::new(Seeded::new(3)),
+        }
+    }
+
+    fn opening(
+        adjust: impl FnOnce(&mut Config),
+        open: impl FnOnce(Config, Parts) -> Arc<Eim>,
+    ) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let mut options = TestPkiOptions::new(UnixTime(START_S - 86_400));
         options.leaf_days = 3650;
@@ -217,6 +265,7 @@ impl World {
             ),
             is_away: AtomicBool::new(false),
             refusal: Mutex::default(),
+            signs_for: Mutex::default(),
             asked: AtomicU64::new(0),
         });
         let parts = Parts {
@@ -227,7 +276,7 @@ impl World {
             entropy: Arc::new(Seeded::new(2)),
         };
         Self {
-            eim: Eim::open_temporary(config, parts).unwrap(),
+            eim: open(config, parts),
             authority,
             clock,
             smdp,
@@ -406,6 +455,10 @@ impl World {
             self.eim.profiles(eid).unwrap()
         )
     }
+}
+
+fn open(path: &Path, config: Config, parts: Parts) -> Arc<Eim> {
+    Eim::open(path, store::StoreOptions::default(), config, parts).unwrap()
 }
 
 /// An eUICC without a chip.
