@@ -16,7 +16,7 @@
 pub mod environment;
 pub mod event;
 pub mod genesis;
-mod lists;
+pub mod lists;
 pub mod proof;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]

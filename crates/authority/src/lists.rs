@@ -62,7 +62,10 @@ impl State {
     pub fn check_token(&self, token: &TokenRecord, now: i64) -> Result<PrincipalInfo, Refusal> {
         let id: Option<CredentialId> = token.id.as_str().parse().ok();
         let (name, member) = self.people.token(id.as_ref(), &token.digest, now)?;
-        Ok(principal_info(name, member))
+        match id.and_then(|id| self.frozen_credential(name, &id)) {
+            Some(refusal) => Err(refusal),
+            None => Ok(principal_info(name, member)),
+        }
     }
 }
 

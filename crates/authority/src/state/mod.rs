@@ -145,6 +145,8 @@ impl State {
                 };
                 self.people
                     .apply_use(number, &proposed.credential, last_use, proposed.counter)?;
+                self.people
+                    .apply_proposal(number, &proposed.credential, at)?;
                 let eids = self.intents.take_devices(number, proposed)?;
                 let fleets = self.fleets_concerned(&proposed.intent.action, eids.as_slice());
                 self.intents

@@ -15,13 +15,13 @@ use crate::verbs::entitlement::is_owner;
 use crate::verbs::{Context, policy};
 
 /// Devices that one intent may register, retire or make associable: each gets an entry, and all become durable together.
-pub(crate) const CHANGED_MAX: usize = 20_000;
+const CHANGED_MAX: usize = 20_000;
 /// How long a person, key or token can be valid: 5 years.
-pub(crate) const VALID_MAX_MS: i64 = 5 * 366 * 86_400_000;
+const VALID_MAX_MS: i64 = 5 * 366 * 86_400_000;
 /// How long an invitation can be used: 31 days.
-pub(crate) const INVITATION_MAX_MS: i64 = 31 * 86_400_000;
+const INVITATION_MAX_MS: i64 = 31 * 86_400_000;
 /// How long a rotated key can stay valid: 31 days.
-pub(crate) const OVERLAP_MAX_MS: i64 = 31 * 86_400_000;
+const OVERLAP_MAX_MS: i64 = 31 * 86_400_000;
 
 /// Who wanted it, and where that is recorded.
 pub(crate) struct Origin<'a> {
@@ -264,6 +264,14 @@ fn invite(cx: &Context<'_>, intent: u64, action: &Action) -> Result<Vec<Event>, 
     match cx.state.people.member(name) {
         Some(member) if grants.is_empty() && member.kind == MemberKind::Person => {
             check_not_revoked(name, member)?;
+            if !networks.is_empty() {
+                return refused(
+                    RefusalCode::Malformed,
+                    format!(
+                        "a further passkey of {name} is for the networks there are: leave them out"
+                    ),
+                );
+            }
         }
         Some(_) if grants.is_empty() => {
             return refused(

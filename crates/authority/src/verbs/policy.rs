@@ -24,10 +24,10 @@ fn check_command(policy: &PolicyDocument, command: &Command) -> Result<(), Refus
             true => Ok(()),
             false => check_smdp(policy, address),
         },
-        Command::ConfigureImmediateEnable { smdp_address, .. } => match smdp_address {
-            Some(address) => check_smdp(policy, address),
-            None => Ok(()),
-        },
+        Command::ConfigureImmediateEnable {
+            smdp_address: Some(address),
+            ..
+        } => check_smdp(policy, address),
         Command::Download { source, .. } => match source {
             DownloadSource::ActivationCode { smdp, .. } => check_smdp(policy, smdp),
             DownloadSource::DefaultSmdp if policy.downloads.default_smdp => Ok(()),

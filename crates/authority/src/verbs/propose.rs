@@ -5,15 +5,17 @@ use intent::{Action, IntentId};
 
 use crate::event::{Actor, DEVICES_PER_ENTRY, Event, Proposed, Waiver};
 use crate::proof::{Proposal, Verified};
-use crate::state::people::{Credential, MemberKind};
+use crate::state::people::{Credential, Hourly, MemberKind};
 use crate::verbs::effects::{Origin, effects, not_registered};
 use crate::verbs::entitlement::{Reach, approvers, check_proposer};
 use crate::verbs::{Context, Decided};
 
 /// How far the clock of who made an intent may be ahead: 2 minutes.
-pub(crate) const AHEAD_MS: i64 = 120_000;
+const AHEAD_MS: i64 = 120_000;
 /// Devices of one intent, whatever policy says: their list becomes durable in one commit.
-pub(crate) const DEVICES_MAX: usize = 250_000;
+const DEVICES_MAX: usize = 250_000;
+/// Proposals that a credential may make in an hour at least, however low the quota.
+const PROPOSALS_MIN: u32 = 60;
 /// Characters of a refusal in the record.
 const DETAIL_MAX: usize = 300;
 
@@ -58,6 +60,7 @@ fn accept(
         ));
     }
     check_counter(credential, by)?;
+    check_rate(cx, member.kind, credential)?;
 
     let eids = proposal.eids.as_ref().map_err(Clone::clone)?;
     let reach = Reach::of(cx.state, action, eids.as_slice());
@@ -149,6 +152,25 @@ fn check_time(cx: &Context<'_>, proposal: &Proposal) -> Result<(), Rejected> {
             RefusalCode::Expired,
             "the intent has expired: make a new one",
         )),
+        false => Ok(()),
+    }
+}
+
+/// What one credential may have signed in an hour, it may also propose in an hour. More would only fill the record.
+fn check_rate(cx: &Context<'_>, kind: MemberKind, credential: &Credential) -> Result<(), Rejected> {
+    let allowed = match kind {
+        MemberKind::BreakGlass => None,
+        _ => cx.state.policy.quotas.credential_per_hour,
+    };
+    // Who may have nothing signed can still freeze and cancel.
+    let allowed = allowed.map(|allowed| allowed.max(PROPOSALS_MIN));
+    match allowed.is_some_and(|allowed| credential.proposals.at(cx.now) >= allowed) {
+        true => Err(Refusal::new(
+            RefusalCode::QuotaExceeded,
+            "this credential proposed as much in this hour as it may: put more devices into one intent, or wait",
+        )
+        .until(Hourly::over_at(cx.now))
+        .into()),
         false => Ok(()),
     }
 }

@@ -343,6 +343,29 @@ fn refusals_do_not_fill_the_record() {
 }
 
 #[test]
+fn one_credential_does_not_propose_without_end() {
+    let (mut world, mut alice, mut bob) = World::peopled();
+    let mut policy = world.state.policy.clone();
+    policy.version = 2;
+    policy.quotas.credential_per_hour = Some(1);
+    world
+        .agree(&mut alice, &mut bob, set_policy(&policy))
+        .unwrap();
+    let ci = world.admit(&mut alice, &mut bob, "ci", everywhere(Role::Operator));
+    let send = |world: &mut World| {
+        let request = ci.propose(&world.intent(enable(&[eid(1)])), world.now);
+        world.propose(&request)
+    };
+    for _ in 0..60 {
+        send(&mut world).unwrap();
+    }
+    let refusal = send(&mut world).unwrap_err();
+    assert_eq!(refusal.code, R::QuotaExceeded);
+    world.now = refusal.retry_at.unwrap();
+    send(&mut world).unwrap();
+}
+
+#[test]
 fn the_proposer_and_those_who_may_cancel() {
     let (mut world, mut alice, mut bob) = World::peopled();
     let mut olga = world.invite(
