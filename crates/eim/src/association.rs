@@ -14,6 +14,8 @@ use crate::{Association, Device, Eim, StorageError};
 
 /// Devices that one call of [`Eim::associate_devices`] tells of.
 const BATCH: u32 = 256;
+/// Pause before it is told again what it refused: it may trust another CI by then.
+const REFUSED_RETRY_MS: i64 = 3_600_000;
 /// Calls under way at a time, so that the authority writes them down together.
 const AT_A_TIME: usize = 16;
 /// Pause before the authority is told again, if it did not say.
@@ -59,7 +61,7 @@ impl Eim {
                 let retry_at = next_attempt(now, RETRY_MS, refusal.retry_at);
                 (Association::Due, Some(retry_at))
             }
-            Err(_) => (Association::Refused, None),
+            Err(_) => (Association::Refused, Some(now + REFUSED_RETRY_MS)),
         };
         let refusal = answer.err().map(|refusal| refusal.message);
         let kind = match association {
@@ -70,7 +72,8 @@ impl Eim {
             _ => "association-accepted",
         };
         let is_over = association != Association::Due;
-        let event = is_over.then(|| {
+        let is_news = device.association != association || device.association_refusal != refusal;
+        let event = (is_over && is_news).then(|| {
             let detail = json!({
                 "association_token": device.association_token.is_some(),
                 "refusal": refusal,

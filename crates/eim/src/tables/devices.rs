@@ -266,7 +266,7 @@ pub(crate) fn associated(
 ) -> Result<bool, SqlError> {
     let rows = tx.execute(
         "UPDATE device SET association = $2, association_refusal = $3, association_due_at = $4 \
-         WHERE eid = $1 AND association = 'due' AND euicc_certificate = $5 AND eum_certificate = $6 \
+         WHERE eid = $1 AND association IN ('due', 'refused') AND euicc_certificate = $5 AND eum_certificate = $6 \
          AND association_token IS NOT DISTINCT FROM $7",
         params![
             told.eid.to_string(),

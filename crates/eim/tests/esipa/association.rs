@@ -324,6 +324,14 @@ async fn an_euicc_that_the_authority_refuses_gets_nothing_and_the_reason_is_show
     let held = world.eim.operation(operation.id).unwrap().held.unwrap();
     assert_eq!(held.code, "not-associated");
     assert!(held.message.contains("the chain ends nowhere"));
+    // It may come to trust the CI.
+    world.clock.advance_ms(3_600_000);
+    assert_eq!(world.eim.associate_devices().await.unwrap(), 1);
+    assert_eq!(
+        world.eim.device(euicc.eid).unwrap().association,
+        Association::Accepted
+    );
+    world.package(euicc.eid, &peer).await;
     let events = world.eim.events(euicc.eid, None, 100).unwrap();
     assert!(
         events
