@@ -148,11 +148,7 @@ fn whatever_is_under_way_nothing_is_lost() {
                 opened += u32::from(again.is_ok());
                 drop(again);
                 let mut chance = || (rng.next_u32() >> 8) as u8 % 4;
-                let after = if cut == CUTS {
-                    after.after_kill()
-                } else {
-                    after.after_power_cut(&mut chance)
-                };
+                let after = after.after_power_cut(&mut chance);
                 check(&at, after, &seen, *before, &done);
                 crashes += 1;
             }
