@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use pki::issue::{Credential, TestPki, TestPkiOptions};
+use pki::issue::{Credential, TestPki, TestPkiOptions, Variant, VariantPki};
 use pki::{
     Certificate, ChainPolicy, Crl, Curve, PublicKey, Role, Signature, Signer, TrustAnchors,
     UnixTime,
@@ -21,8 +21,11 @@ const STRICT: ChainPolicy = ChainPolicy {
 struct World {
     pki: TestPki,
     euicc: Credential,
+    /// Chains with sub-CAs in every place that has one.
+    set: VariantPki,
+    set_euicc: Credential,
     anchors: TrustAnchors,
-    /// Every certificate of the PKI, and which key of it signed that.
+    /// Every certificate of both, and which key signed that.
     issued: Vec<(Certificate, Issuer)>,
 }
 
@@ -30,6 +33,10 @@ struct World {
 enum Issuer {
     Ci,
     Eum,
+    CiSubCa,
+    SetEum,
+    EumSubCa,
+    SmDpSubCa,
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
@@ -47,18 +54,39 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         &pki.eim_signing,
         &pki.eim_tls,
     ];
+    let set = VariantPki::new(&mut rng, Variant::C, &pki.ci, &options).unwrap();
+    let set_euicc = set.issue_euicc(&mut rng, EID).unwrap();
     let issued = by_ci
         .map(|credential| (credential.certificate.clone(), Issuer::Ci))
         .into_iter()
-        .chain([(euicc.certificate.clone(), Issuer::Eum)])
+        .chain([
+            (euicc.certificate.clone(), Issuer::Eum),
+            (sub_ca(&set.ci_sub_ca), Issuer::Ci),
+            (set.eum.certificate.clone(), Issuer::CiSubCa),
+            (sub_ca(&set.smdp_sub_ca), Issuer::CiSubCa),
+            (sub_ca(&set.eum_sub_ca), Issuer::SetEum),
+            (set_euicc.certificate.clone(), Issuer::EumSubCa),
+            (set.smdp_auth.certificate.clone(), Issuer::SmDpSubCa),
+            (set.smdp_pb.certificate.clone(), Issuer::SmDpSubCa),
+        ])
         .collect();
     World {
         anchors: pki.trust_anchors().unwrap(),
         euicc,
+        set,
+        set_euicc,
         issued,
         pki,
     }
 });
+
+fn sub_ca(credential: &Option<Credential>) -> Certificate {
+    key_of(credential).certificate.clone()
+}
+
+fn key_of(credential: &Option<Credential>) -> &Credential {
+    credential.as_ref().expect("variant C has every sub-CA")
+}
 
 /// Decodes the octets as everything, and as a certificate puts them into every place of a chain. Read as damage to a
 /// good certificate they are tried as a forger would (nothing but the original may verify) and as an issuer gone bad
@@ -163,6 +191,7 @@ fn judge(certificate: &Certificate, signed: Signed) {
         euicc,
         anchors,
         issued,
+        ..
     } = &*WORLD;
     let is_original = issued
         .iter()
@@ -194,10 +223,92 @@ fn judge(certificate: &Certificate, signed: Signed) {
             }
         }
     }
+    judge_through_sub_cas(certificate, may_verify);
     // The same CI again is the only one of this PKI that could be added without being trusted by somebody.
     let mut anchors = TrustAnchors::new();
     if anchors.add_ci(certificate.clone()).is_ok() {
         assert_eq!(certificate.role(), Some(Role::CertificateIssuer));
+    }
+}
+
+/// Puts a certificate into every place of a chain with sub-CAs, as messages have them, and among the known issuers.
+fn judge_through_sub_cas(certificate: &Certificate, may_verify: bool) {
+    let World {
+        set,
+        set_euicc,
+        anchors,
+        ..
+    } = &*WORLD;
+    let now = UnixTime::from_date(2026, 8, 1);
+    let chain = [
+        set_euicc.certificate.clone(),
+        sub_ca(&set.eum_sub_ca),
+        set.eum.certificate.clone(),
+        sub_ca(&set.ci_sub_ca),
+    ];
+    let verify = |chain: &[Certificate]| {
+        let [euicc, next, others @ ..] = chain else {
+            panic!("an eUICC and its issuer");
+        };
+        anchors.verify_euicc_chain_in_message(euicc, next, others, now, STRICT)
+    };
+    for place in 0..chain.len() {
+        let mut altered = chain.clone();
+        altered[place] = certificate.clone();
+        if let Ok(verified) = verify(&altered) {
+            assert!(may_verify, "a forged certificate in place {place}");
+            assert!(verified.eid_digits.starts_with(EID_PREFIX));
+        }
+    }
+    let mut longer = chain.to_vec();
+    longer.push(certificate.clone());
+    assert!(
+        verify(&longer).is_err(),
+        "nothing is accepted beside the chain"
+    );
+
+    let mut sub_cas = set.smdp_sub_cas();
+    let servers = [
+        (&set.smdp_auth.certificate, Role::SmDpAuth),
+        (&set.smdp_pb.certificate, Role::SmDpPb),
+    ];
+    for (_, role) in servers {
+        if anchors
+            .verify_server_through(certificate, role, &sub_cas, now)
+            .is_ok()
+        {
+            assert!(may_verify, "a forged server certificate");
+        }
+    }
+    for place in 0..sub_cas.len() {
+        let original = std::mem::replace(&mut sub_cas[place], certificate.clone());
+        for (server, role) in servers {
+            if anchors
+                .verify_server_through(server, role, &sub_cas, now)
+                .is_ok()
+            {
+                assert!(may_verify, "a forged sub-CA");
+            }
+        }
+        sub_cas[place] = original;
+    }
+
+    let mut anchors = anchors.clone();
+    for issuer in [&chain[3], &chain[2], &chain[1]] {
+        anchors
+            .add_issuer(issuer.clone(), &[], now)
+            .expect("its issuer is known");
+    }
+    if anchors.add_issuer(certificate.clone(), &[], now).is_ok() {
+        assert!(may_verify, "a forged issuer is known");
+    }
+    for euicc in [&set_euicc.certificate, certificate] {
+        if anchors
+            .verify_euicc_chain_in_message(euicc, &chain[1], &[], now, STRICT)
+            .is_ok()
+        {
+            assert!(may_verify || euicc.tbs() == set_euicc.certificate.tbs());
+        }
     }
 }
 
@@ -209,6 +320,10 @@ fn sign(tbs: &[u8], issuer: Issuer) -> Vec<u8> {
     let key = match issuer {
         Issuer::Ci => &WORLD.pki.ci.key,
         Issuer::Eum => &WORLD.pki.eum.key,
+        Issuer::CiSubCa => &key_of(&WORLD.set.ci_sub_ca).key,
+        Issuer::SetEum => &WORLD.set.eum.key,
+        Issuer::EumSubCa => &key_of(&WORLD.set.eum_sub_ca).key,
+        Issuer::SmDpSubCa => &key_of(&WORLD.set.smdp_sub_ca).key,
     };
     let signature = key.sign(tbs).unwrap().to_der().unwrap();
     let mut content = tbs.to_vec();

@@ -14,8 +14,8 @@ mod targets;
 fn x509() {
     let budget = harness::Budget {
         octets: 100_000,
-        times_min: 60,
-        times_max: 150,
+        times_min: 25,
+        times_max: 60,
     };
     harness::smoke(targets::x509, &targets::x509_seeds(), &budget);
 }
