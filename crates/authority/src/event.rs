@@ -35,7 +35,8 @@ pub enum Event {
     /// Somebody asked for something and may.
     #[serde(rename = "intent.proposed")]
     IntentProposed(Box<Proposed>),
-    /// Somebody who is known asked for something and may not. Kept for detection; changes nothing.
+    /// Somebody who is known asked for something, or decided on it, and may not. Kept for detection, at most 60 times in an
+    /// hour for one credential; changes nothing but when that was used last.
     #[serde(rename = "intent.refused")]
     IntentRefused {
         /// The intent.

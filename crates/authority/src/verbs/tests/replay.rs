@@ -1,10 +1,10 @@
 //! The state is what replaying the ledger gives.
 
 use intent::action::FreezeScope;
-use intent::{Action, Decision, DeviceSet, Role};
+use intent::{Action, Command, Decision, DeviceSet, Proof, Role};
 use proptest::prelude::*;
 
-use crate::event::Event;
+use crate::event::{Actor, Event};
 use crate::state::State;
 use crate::testing::{
     Machine, Person, World, delete, eid, enable, everywhere, freeze, register, within,
@@ -106,6 +106,69 @@ proptest! {
         let restored: State = serde_json::from_str(&text).unwrap();
         prop_assert!(snapshot(&restored) == text, "a snapshot is not restored as it was");
     }
+}
+
+#[test]
+fn a_ledger_on_disk_gives_the_state_back() {
+    let (mut world, mut alice, mut bob) = World::peopled();
+    for n in 0..5 {
+        world
+            .agree(&mut alice, &mut bob, delete(&[eid(n)]))
+            .unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let key = || ledger::SigningKey::from_seed(crate::testing::INSTALLATION, &[5; 32]).unwrap();
+    let store = || ledger::FolderStore::exclusive(folder.path()).unwrap();
+    let mut written = ledger::Ledger::create(store(), key()).unwrap();
+    let drafts = world
+        .history
+        .iter()
+        .map(|(_, at, event)| event.to_draft(&Actor::Authority, *at).unwrap())
+        .collect();
+    written.append(drafts).unwrap();
+    drop(written);
+
+    let mut state = State::default();
+    let mut visit = |entry: &ledger::Entry| {
+        let at = i64::try_from(entry.at).unwrap();
+        if let Some(event) = Event::of_entry(entry).unwrap() {
+            state.apply(entry.number, at, &event).unwrap();
+        }
+    };
+    ledger::Ledger::open(store(), key(), None, &mut visit).unwrap();
+    assert!(state == world.state);
+}
+
+#[test]
+fn the_longest_intent_and_proof_fit_into_an_entry() {
+    let (mut world, mut alice, _) = World::peopled();
+    // A note of characters that take six octets each in JSON, on top of the longest list and most commands.
+    let eids: Vec<_> = (0..10).map(eid).collect();
+    let command = Command::SetDefaultSmdp {
+        address: "a".repeat(1_900),
+    };
+    let mut intent = world.intent(Action::Operate {
+        devices: DeviceSet::of(eids).unwrap().0,
+        commands: vec![command; 16],
+    });
+    intent.note = Some("\u{fffd}".repeat(100));
+    let octets = intent.encode().unwrap();
+    assert!(octets.len() > 30_000 && octets.len() <= intent::OCTETS_MAX);
+    let mut request = alice.propose(&intent);
+    world.propose(&request).unwrap();
+
+    let mut intent = world.intent(enable(&[eid(1)]));
+    intent.note = None;
+    request = alice.propose(&intent);
+    if let Proof::Passkey { assertion, .. } = &mut request.proof {
+        assertion.response.client_data_json.0 = vec![b' '; 13_000];
+    }
+    let refusal = world.propose(&request).unwrap_err();
+    assert_eq!(
+        refusal.code,
+        intent::api::RefusalCode::Malformed,
+        "{refusal}"
+    );
 }
 
 #[test]
