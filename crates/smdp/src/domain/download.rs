@@ -322,12 +322,19 @@ impl Downloads {
         };
         let now = Some(unix_time(now));
         let known = &euicc.euicc_ci_pk_id_list_for_verification;
+        let is_known = |ci: &[u8]| known.iter().any(|id| ***id == *ci);
+        // What cannot match costs no verification.
+        let may_match = |server: &ServerIdentity| {
+            let issuer = server.auth_certificate.authority_key_identifier();
+            !server.sub_cas.is_empty() || issuer.is_some_and(is_known)
+        };
         let mut usable: Vec<_> = self
             .core
             .servers
             .iter()
+            .filter(|server| may_match(server))
             .filter_map(|server| Some((server, server.verified_ci(&trust, now)?)))
-            .filter(|(_, ci)| known.iter().any(|id| ***id == **ci))
+            .filter(|(_, ci)| is_known(ci))
             .collect();
         // Nothing says whether an eUICC knows sub-CAs, so it is not asked to where there is a choice.
         usable.sort_by_key(|(server, _)| server.sub_cas.len());
