@@ -49,6 +49,7 @@ const OWNED_LIBRARIES: &[(&str, &[&str])] = &[
     ("aws-lc-rs", &["pki", "palisade"]),
     ("bp256", &["pki"]),
     ("ecdsa", &["pki"]),
+    ("cryptoki", &["pki"]),
     ("tlog_tiles", &["ledger"]),
     ("signed_note", &["ledger"]),
     ("ed25519-dalek", &["ledger", "intent"]),
@@ -72,8 +73,13 @@ const OUTSIDE: &[&str] = &["fs", "net", "thread", "process", "env"];
 
 /// Files of pure crates that reach outside nevertheless, and with what.
 const PURITY_DOORS: &[(&str, &[&str])] = &[
-    // Long-lived keys in files: the only implementation of KeyStore so far.
-    ("crates/pki/src/key_store.rs", &["fs", "process"]),
+    // Long-lived keys in files, and the files that keep them from others.
+    ("crates/pki/src/key_store.rs", &["fs"]),
+    ("crates/pki/src/private_file.rs", &["fs", "process"]),
+    // Where systemd puts the credentials of a service.
+    ("crates/pki/src/secret.rs", &["env"]),
+    // A PKCS#11 module is a file that is loaded.
+    ("crates/pki/src/pkcs11/module.rs", &["fs"]),
     // Writing a private test PKI into a directory and reading it back.
     ("crates/pki/src/issue/test_pki.rs", &["fs"]),
     // The folder of a ledger: the usual implementation of Files.
