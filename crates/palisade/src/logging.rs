@@ -16,6 +16,16 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// As it is written in settings and flags.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
 /// Sends log lines to the standard error from now on.
 ///
 /// `filter` is a level (`info`) or a list (`info,eim=debug`).

@@ -1,6 +1,7 @@
 //! The one binary: it wires the parts together, and is the only place with a clock, a terminal and an exit status.
 
 mod adapters;
+mod authority;
 mod bench;
 mod cli;
 mod config;
@@ -9,6 +10,7 @@ mod demo;
 mod lab;
 mod logging;
 mod output;
+mod proposing;
 mod serve;
 mod trust;
 

@@ -113,6 +113,13 @@ pub enum ClientAuth {
     Required(Vec<CertificateDer<'static>>),
 }
 
+impl ClientAuth {
+    /// [`ClientAuth::Required`] from DER certificates.
+    pub fn required(roots: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self::Required(roots.into_iter().map(CertificateDer::from).collect())
+    }
+}
+
 /// TLS side of a listener.
 #[derive(Clone)]
 pub struct TlsConfig {

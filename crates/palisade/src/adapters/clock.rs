@@ -36,3 +36,9 @@ impl eim::Clock for SystemClock {
         self.millis()
     }
 }
+
+impl authority::environment::Clock for SystemClock {
+    fn now_ms(&self) -> i64 {
+        self.millis()
+    }
+}

@@ -43,6 +43,12 @@ impl eim::Entropy for SystemEntropy {
     }
 }
 
+impl authority::environment::Entropy for SystemEntropy {
+    fn fill(&self, out: &mut [u8]) {
+        fill(out);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rand_core::Rng;

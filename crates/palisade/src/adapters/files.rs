@@ -3,6 +3,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
@@ -40,6 +41,18 @@ pub(crate) struct FolderLock {
 }
 
 impl FolderLock {
+    /// Takes the lock, for which the process before may need a moment to end.
+    pub(crate) fn take_within(directory: &Path, patience: Duration) -> anyhow::Result<Self> {
+        const EVERY: Duration = Duration::from_millis(20);
+        let begun = Instant::now();
+        loop {
+            match Self::take(directory) {
+                Err(_) if begun.elapsed() < patience => std::thread::sleep(EVERY),
+                taken => return taken,
+            }
+        }
+    }
+
     /// Takes the lock at once or fails.
     pub(crate) fn take(directory: &Path) -> anyhow::Result<Self> {
         let path = directory.join("in-use.lock");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use eim::command::Command;
+use intent::command::Command;
 use pki::{PrivateKey, Signer};
 use serde::Serialize;
 

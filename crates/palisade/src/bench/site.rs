@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::Context;
 use edge::tls::{Identity, TlsConfig};
 use eim::actor::Actor;
-use eim::authority::{EimIdentity, LocalAuthority};
-use eim::command::Command;
+use eim::authority::unguarded::{EimIdentity, UnguardedAuthority};
 use eim::es9::HttpConnector;
-use eim::{Config, Eim, NewDevice, Parts, Proposal};
+use eim::{Config, DeviceData, Eim, Parts};
+use intent::{Command, Principal};
 use pki::issue::{CertificateTemplate, TestPki, TestPkiOptions};
 use pki::{Curve, PrivateKey, Signer};
 use rsp::ids::Eid;
@@ -22,12 +22,16 @@ use crate::adapters::{SystemClock, SystemEntropy};
 
 /// Name of the eIM, of its host and in its certificate.
 pub(super) const EIM: &str = "eim.example.com";
+/// The fleet that all devices belong to.
+const FLEET: &str = "bench";
 /// The association token that all devices keep.
 pub(super) const TOKEN: i64 = 1;
 
 /// The eIM with what belongs to it.
 pub(super) struct Site {
     pub(super) eim: Arc<Eim>,
+    /// Signs as the real authority does, and asks nobody: what is measured is the eIM.
+    authority: Arc<UnguardedAuthority>,
     pki: TestPki,
     euicc_key: PrivateKey,
     actor: Actor,
@@ -50,11 +54,13 @@ impl Site {
             fqdn: EIM.to_owned(),
             tls_trust: None,
         };
+        let authority = Arc::new(UnguardedAuthority::new(
+            identity,
+            Arc::new(pki.eim_signing.key.clone()),
+            Arc::new(SystemClock),
+        ));
         let parts = Parts {
-            authority: Arc::new(LocalAuthority::new(
-                identity,
-                Arc::new(pki.eim_signing.key.clone()),
-            )),
+            authority: Arc::clone(&authority) as Arc<_>,
             trust: pki.trust_anchors()?,
             smdp: Arc::new(HttpConnector::new(Vec::new(), Vec::new())),
             clock: Arc::new(SystemClock),
@@ -70,6 +76,7 @@ impl Site {
         .context("the database cannot be made")?;
         Ok(Self {
             eim,
+            authority,
             pki,
             euicc_key: PrivateKey::generate(Curve::P256, &mut SystemEntropy)?,
             actor: Actor::operator("bench"),
@@ -92,6 +99,9 @@ impl Site {
             .organisation()
             .unwrap_or_default()
             .to_owned();
+        let eids: anyhow::Result<Vec<Eid>> = (0..count).map(eid).collect();
+        self.authority.register(FLEET, eids?)?;
+        self.follow()?;
         let (eim, actor) = (Arc::clone(&self.eim), self.actor.clone());
         let euicc = self.euicc_key.public_key().clone();
         self.each(0..count, move |number| {
@@ -103,16 +113,16 @@ impl Site {
                     .valid(eum.certificate.not_before(), eum.certificate.not_after())
                     .random_serial(&mut SystemEntropy)
                     .issue(&euicc, eum.issuer())?;
-                let device = NewDevice {
-                    label: format!("device {number}"),
+                let device = DeviceData {
+                    label: Some(format!("device {number}")),
                     association_token: Some(TOKEN),
                     certificates: Some((
                         certificate.der().to_vec(),
                         eum.certificate.der().to_vec(),
                     )),
-                    ..NewDevice::new(eid)
+                    ..DeviceData::new(eid)
                 };
-                eim.register_device(&actor, device).await?;
+                eim.enrich_device(&actor, device).await?;
                 Ok(())
             }
         })
@@ -125,18 +135,19 @@ impl Site {
         registered: u32,
         commands: &[Command],
     ) -> anyhow::Result<()> {
-        let (eim, actor, commands) = (Arc::clone(&self.eim), self.actor.clone(), commands.to_vec());
-        self.each(spread(count, registered), move |number| {
-            let (eim, actor, commands) = (Arc::clone(&eim), actor.clone(), commands.clone());
-            async move {
-                let proposal = Proposal {
-                    eid: eid(number)?,
-                    commands,
-                    lifetime_ms: None,
-                };
-                eim.propose(&actor, proposal).await?;
-                Ok(())
-            }
+        let eids: anyhow::Result<Vec<Eid>> = spread(count, registered).map(eid).collect();
+        let proposer: Principal = "bench".parse()?;
+        self.authority
+            .propose(&proposer, eids?, commands.to_vec(), None)?;
+        self.follow()
+    }
+
+    /// Has the eIM take everything from the feed, and tell the authority which eUICCs there are.
+    fn follow(&self) -> anyhow::Result<()> {
+        self.runtime.block_on(async {
+            while self.eim.follow().await? > 0 {}
+            while self.eim.associate_devices().await? > 0 {}
+            Ok(())
         })
     }
 

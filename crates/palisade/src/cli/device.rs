@@ -1,17 +1,20 @@
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use eim::command::{Command as Order, DataItem};
+use intent::command::{Command as Order, DataItem};
+use intent::{Action, Fleet};
 use rsp::ids::Eid;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::asking::{Asking, device_set};
+use super::device_file::{self, Listed};
 use super::shared::{ChangeArgs, DataFolder, list, number, text, time, yes};
 use super::{Ending, usage};
+use crate::control::{Client, DeviceEnrichment, EnrichDevices};
 use crate::output::{self, Fields, Format, Table};
 use crate::trust;
 
@@ -33,18 +36,25 @@ Examples:
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Register(RegisterArgs),
-    /// Register the devices of a CSV file, with a report for each line that is refused.
+    /// Register the devices of a CSV file as one intent, with a report for each line that is refused.
     ///
-    /// Columns: eid, label, association_token, counter; only the first is needed. A first line with these names may
-    /// put them in another order. A bad line costs only itself.
+    /// Columns: eid, label, association_token; only the first is needed. A first line with these names may put them in
+    /// another order. A bad line costs only itself. Labels and tokens are given to the devices once they are
+    /// registered; if that needs an approval first, run the command again afterwards with --data-only.
     #[command(
-        after_help = "Examples:\n  palisade device import fleet.csv\n  cut -f1 eids.txt | palisade device import -"
+        after_help = "Examples:\n  palisade device import fleet.csv --fleet meters\n  cut -f1 eids.txt | palisade device import -\n  palisade device import fleet.csv --data-only"
     )]
     Import {
         /// The file; `-` for the standard input.
         file: PathBuf,
+        /// Fleet that the devices belong to; grants, quotas and policy speak of fleets.
+        #[arg(long, default_value = "default")]
+        fleet: Fleet,
+        /// Register nothing; give labels and tokens to devices that are registered.
+        #[arg(long)]
+        data_only: bool,
         #[command(flatten)]
-        data: DataFolder,
+        asking: Asking,
     },
     /// List devices in the order of their EIDs.
     List {
@@ -72,7 +82,30 @@ enum Command {
         /// The device.
         eid: Eid,
         #[command(flatten)]
+        asking: Asking,
+    },
+    /// Let a device be associated anew, after its eUICC lost or replaced its association (a memory reset for example).
+    #[command(after_help = "Examples:\n  palisade device reassociate <EID>")]
+    Reassociate {
+        /// The device.
+        eid: Eid,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Show everything that was ever asked, signed and answered for a device, from the record; or write it as proof.
+    ///
+    /// The proof is a file that verifies with nothing but the public key of the ledger: `palisade ledger check-bundle`.
+    #[command(
+        after_help = "Examples:\n  palisade device history <EID>\n  palisade device history <EID> --proof history.json"
+    )]
+    History {
+        /// The device.
+        eid: Eid,
+        #[command(flatten)]
         data: DataFolder,
+        /// Write the bundle with its proofs to this file.
+        #[arg(long, value_name = "FILE")]
+        proof: Option<PathBuf>,
     },
     /// Show what happened on a device, oldest first.
     Events {
@@ -105,7 +138,7 @@ enum Command {
         /// The device.
         eid: Eid,
         #[command(flatten)]
-        data: DataFolder,
+        asking: Asking,
         /// Seconds to wait.
         #[arg(long, value_name = "SECONDS", default_value_t = 600)]
         timeout: u64,
@@ -122,16 +155,16 @@ struct RegisterArgs {
     /// The EID, 32 digits.
     eid: Eid,
     #[command(flatten)]
-    data: DataFolder,
+    asking: Asking,
+    /// Fleet that the device belongs to; grants, quotas and policy speak of fleets.
+    #[arg(long, default_value = "default")]
+    fleet: Fleet,
     /// Your name for the device.
-    #[arg(long, default_value = "")]
-    label: String,
+    #[arg(long)]
+    label: Option<String>,
     /// The token that AddInitialEim returned; `-` reads it from the standard input.
     #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
     association_token: Option<String>,
-    /// Counter value last used for this association.
-    #[arg(long, value_name = "VALUE", default_value_t = 0)]
-    counter: i64,
     /// CERT.EUICC (DER or PEM).
     #[arg(long, value_name = "FILE", requires = "eum_certificate")]
     euicc_certificate: Option<PathBuf>,
@@ -199,14 +232,31 @@ impl Item {
 pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
     match args.command {
         Command::Register(args) => register(&args, format)?,
-        Command::Import { file, data } => return import(&file, &data, format),
+        Command::Import {
+            file,
+            fleet,
+            data_only,
+            asking,
+        } => return import(&file, fleet, data_only, &asking, format),
         Command::List { data, after, limit } => list_devices(&data, after, limit, format)?,
         Command::Show { eid, data } => show(&data, eid, format)?,
-        Command::Retire { eid, data } => {
-            let device = data
-                .server()?
-                .post(&format!("/v1/devices/{eid}/retire"), &json!({}))?;
-            print_device(&device, format)?;
+        Command::Retire { eid, asking } => {
+            let (devices, along) = device_set(vec![eid])?;
+            return changed(
+                eid,
+                Action::RetireDevices { devices },
+                along,
+                &asking,
+                format,
+            );
+        }
+        Command::Reassociate { eid, asking } => {
+            let (devices, along) = device_set(vec![eid])?;
+            let action = Action::ReassociateDevices { devices };
+            return changed(eid, action, along, &asking, format);
+        }
+        Command::History { eid, data, proof } => {
+            return super::ledger::history(&data, eid, proof.as_deref(), format);
         }
         Command::Events {
             eid,
@@ -224,7 +274,28 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
                 .change
                 .propose(args.eid, &[Order::ReadDeviceData { items }], format);
         }
-        Command::Wait { eid, data, timeout } => wait(&data, eid, timeout)?,
+        Command::Wait {
+            eid,
+            asking,
+            timeout,
+        } => wait(&asking, eid, timeout)?,
+    }
+    Ok(Ending::Done)
+}
+
+/// Asks for a change of what a device is, and shows the device if it is done.
+fn changed(
+    eid: Eid,
+    action: Action,
+    along: Option<Vec<Eid>>,
+    asking: &Asking,
+    format: Format,
+) -> anyhow::Result<Ending> {
+    let server = asking.data.server()?;
+    let asked = asking.ask(&server, action, along)?;
+    match asked.waits() {
+        true => asked.say(format)?,
+        false => print_device(&server.get(&format!("/v1/devices/{eid}"))?, format)?,
     }
     Ok(Ending::Done)
 }
@@ -243,62 +314,193 @@ fn register(args: &RegisterArgs, format: Format) -> anyhow::Result<()> {
             .parse::<i64>()
             .map_err(|_| usage("an association token is a number"))
     });
-    let body = json!({
-        "eid": args.eid.to_string(),
-        "label": args.label,
-        "association_token": token.transpose()?,
-        "counter": args.counter,
-        "euicc_certificate": certificate(&args.euicc_certificate)?,
-        "eum_certificate": certificate(&args.eum_certificate)?,
-    });
-    print_device(&args.data.server()?.post("/v1/devices", &body)?, format)
+    let eid = args.eid;
+    let data = DeviceEnrichment {
+        eid: eid.to_string(),
+        label: args.label.clone(),
+        association_token: token.transpose()?,
+        euicc_certificate: certificate(&args.euicc_certificate)?,
+        eum_certificate: certificate(&args.eum_certificate)?,
+    };
+    let server = args.asking.data.server()?;
+    let (devices, along) = device_set(vec![eid])?;
+    let action = Action::RegisterDevices {
+        fleet: args.fleet.clone(),
+        devices,
+    };
+    let asked = args.asking.ask(&server, action, along)?;
+    if asked.waits() {
+        asked.say(format)?;
+        if !data.is_empty() {
+            output::note(
+                "Its label, token and certificates are not kept; give them once it is registered, with `palisade device import - --data-only`",
+            );
+        }
+        return Ok(());
+    }
+    if let Some(refused) = enrich(&server, vec![data])?.into_iter().next() {
+        bail!(
+            "the device is registered; what came along was not taken: {}",
+            refused.1
+        );
+    }
+    print_device(&server.get(&format!("/v1/devices/{eid}"))?, format)
 }
 
-fn import(file: &Path, data: &DataFolder, format: Format) -> anyhow::Result<Ending> {
-    let mut text_octets = Vec::new();
-    match file == Path::new("-") {
-        true => {
-            std::io::stdin()
-                .read_to_end(&mut text_octets)
-                .context("the standard input cannot be read")?;
-        }
-        false => {
-            text_octets =
-                fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+/// Gives the eIM what is known of registered devices. EIDs of those that did not take it, with the reason.
+fn enrich(
+    server: &Client,
+    devices: Vec<DeviceEnrichment>,
+) -> anyhow::Result<Vec<(String, String)>> {
+    const AT_A_TIME: usize = 10_000;
+    let devices: Vec<DeviceEnrichment> = devices
+        .into_iter()
+        .filter(|device| !device.is_empty())
+        .collect();
+    let mut refused = Vec::new();
+    for part in devices.chunks(AT_A_TIME) {
+        let request = EnrichDevices {
+            devices: part.to_vec(),
+        };
+        let report = server.post("/v1/devices/data", &request)?;
+        for device in list(&report, "devices") {
+            if let Some(problem) = device.get("refused").filter(|problem| problem.is_object()) {
+                let reason = text(problem, "detail").to_owned();
+                refused.push((text(device, "eid").to_owned(), reason));
+            }
         }
     }
-    let report = data
-        .server()?
-        .post_octets("/v1/devices/import", text_octets)?;
-    let refused: Vec<_> = list(&report, "refused").collect();
+    Ok(refused)
+}
+
+fn import(
+    file: &Path,
+    fleet: Fleet,
+    data_only: bool,
+    asking: &Asking,
+    format: Format,
+) -> anyhow::Result<Ending> {
+    let content = match file == Path::new("-") {
+        true => std::io::read_to_string(std::io::stdin())
+            .context("the standard input cannot be read")?,
+        false => fs::read_to_string(file)
+            .with_context(|| format!("{} cannot be read", file.display()))?,
+    };
+    let mut listed = device_file::read(&content)?;
+    let server = asking.data.server()?;
+    let mut waiting = None;
+    let mut registered = 0;
+    if !data_only {
+        leave_out_registered(&server, &mut listed)?;
+        let eids: Vec<Eid> = listed.devices.iter().map(|(_, eid, _)| *eid).collect();
+        if !eids.is_empty() {
+            registered = eids.len();
+            let (devices, along) = device_set(eids)?;
+            let action = Action::RegisterDevices { fleet, devices };
+            let asked = asking.ask(&server, action, along)?;
+            if asked.waits() {
+                registered = 0;
+                waiting = Some(asked);
+            }
+        }
+    }
+    if waiting.is_none() {
+        let data = listed.devices.iter().map(|(_, _, device)| device.clone());
+        let refused = enrich(&server, data.collect())?;
+        let reasons: std::collections::HashMap<String, String> = refused.into_iter().collect();
+        let lines: Vec<(usize, String, String)> = listed
+            .devices
+            .iter()
+            .filter_map(|(line, eid, _)| {
+                let reason = reasons.get(&eid.to_string())?;
+                Some((
+                    *line,
+                    eid.to_string(),
+                    format!("its data were not taken: {reason}"),
+                ))
+            })
+            .collect();
+        for (line, eid, reason) in lines {
+            listed.refuse(line, &eid, reason);
+        }
+    }
+    listed.refused.sort_by_key(|refused| refused.line);
     match format {
-        Format::Json => output::print_json(&report)?,
+        Format::Json => output::print_json(&json!({
+            "registered": registered,
+            "refused": listed.refused,
+            "waiting": waiting.as_ref().map(|asked| asked.status.clone()),
+        }))?,
         Format::Table => {
             let mut table = Table::new(&["line", "eid", "refused because"]);
-            for line in &refused {
-                table.row([
-                    &number(line, "line"),
-                    text(line, "eid"),
-                    text(line, "reason"),
-                ]);
+            for line in &listed.refused {
+                table.row([&line.line.to_string(), &line.eid, &line.reason]);
             }
-            let rows = if table.is_empty() {
-                String::new()
-            } else {
-                format!("\n{}", table.to_text())
+            let rows = match table.is_empty() {
+                true => String::new(),
+                false => format!("\n{}", table.to_text()),
             };
             output::print(&format!(
-                "{} registered, {} refused\n{rows}",
-                number(&report, "registered"),
-                refused.len()
+                "{registered} registered, {} refused\n{rows}",
+                listed.refused.len()
             ))?;
+            if let Some(asked) = &waiting {
+                asked.say(format)?;
+            }
         }
     }
-    Ok(if refused.is_empty() {
-        Ending::Done
-    } else {
-        Ending::Failed
+    Ok(match listed.refused.is_empty() {
+        true => Ending::Done,
+        false => Ending::Failed,
     })
+}
+
+/// Takes out what is registered already: an intent is accepted or refused as a whole.
+fn leave_out_registered(server: &Client, listed: &mut Listed) -> anyhow::Result<()> {
+    const FEW: usize = 50;
+    let mut known = std::collections::HashSet::new();
+    if listed.devices.len() <= FEW {
+        for (_, eid, _) in &listed.devices {
+            match server.get(&format!("/v1/devices/{eid}")) {
+                Ok(device) if text(&device, "state") != "retired" => {
+                    known.insert(eid.to_string());
+                }
+                Ok(_) => {}
+                Err(error) if is_unknown(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    } else {
+        let mut after = String::new();
+        loop {
+            let page = server.get(&format!("/v1/devices?limit=1000{after}"))?;
+            let managed =
+                list(&page, "devices").filter(|device| text(device, "state") != "retired");
+            known.extend(managed.map(|device| text(device, "eid").to_owned()));
+            match page.get("next").and_then(Value::as_str) {
+                Some(next) => after = format!("&after={next}"),
+                None => break,
+            }
+        }
+    }
+    let devices = std::mem::take(&mut listed.devices);
+    for (line, eid, device) in devices {
+        match known.contains(&eid.to_string()) {
+            true => listed.refuse(
+                line,
+                &eid.to_string(),
+                "it is registered already".to_owned(),
+            ),
+            false => listed.devices.push((line, eid, device)),
+        }
+    }
+    Ok(())
+}
+
+fn is_unknown(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<crate::control::Problem>()
+        .is_some_and(|problem| problem.status == 404)
 }
 
 fn list_devices(
@@ -399,6 +601,9 @@ fn device_fields(device: &Value) -> Fields {
         .add("EID", text(device, "eid"))
         .add("label", text(device, "label"))
         .add("state", text(device, "state"))
+        .add("fleet", text(device, "fleet"))
+        .add("association", text(device, "association"))
+        .add("association refused", text(device, "association_refusal"))
         .add("registered", time(device, "registered_at"))
         .add("counter", number(device, "counter"));
     fields
@@ -480,9 +685,9 @@ fn notifications(data: &DataFolder, eid: Eid, format: Format) -> anyhow::Result<
     })
 }
 
-fn wait(data: &DataFolder, eid: Eid, timeout_s: u64) -> anyhow::Result<()> {
+fn wait(asking: &Asking, eid: Eid, timeout_s: u64) -> anyhow::Result<()> {
     const EVERY: Duration = Duration::from_millis(500);
-    let server = data.server()?;
+    let server = asking.data.server()?;
     let begun = Instant::now();
     let mut may_ask = true;
     loop {
@@ -493,8 +698,11 @@ fn wait(data: &DataFolder, eid: Eid, timeout_s: u64) -> anyhow::Result<()> {
             "retired" => bail!("the device is retired"),
             _ if may_ask && open == Some(0) => {
                 may_ask = false;
-                let list = json!({ "commands": [Order::ListProfiles] });
-                server.post(&format!("/v1/devices/{eid}/operations"), &list)?;
+                let list = Action::Operate {
+                    devices: intent::DeviceSet::one(eid),
+                    commands: vec![Order::ListProfiles],
+                };
+                asking.ask(&server, list, None)?;
             }
             _ if begun.elapsed() > Duration::from_secs(timeout_s) => {
                 let polled = device

@@ -2,23 +2,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use eim::command::Command as Order;
-use pki::issue::{CertificateTemplate, Credential};
-use pki::{Certificate, Curve, FileKeyStore, KeyName, PrivateKey, UnixTime};
+use intent::Command as Order;
 use rsp::der::Element;
 use rsp::ids::Eid;
 use rsp::sgp32::{EimConfigurationData, EimId};
 use serde_json::json;
 
+use super::Ending;
 use super::shared::{ChangeArgs, DataFolder, list, number, text, time};
-use super::{Ending, usage};
-use crate::adapters::{SystemClock, SystemEntropy, create_private_directory};
-use crate::config::{self, File};
+use crate::authority::{AuthorityFolder, Esipa, SigningKeys, eim_configuration};
+use crate::config::{AuthorityPlace, File};
 use crate::control::NotRunning;
 use crate::output::{self, Fields, Format, Table};
-use crate::{serve, trust};
+use crate::serve;
 
-/// Set up this eIM, say what devices need to know of it, and manage the eIMs on devices.
+/// Say what devices need to know of this eIM, and manage the eIMs on devices.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
@@ -28,13 +26,11 @@ pub(crate) struct Args {
 
 const AFTER_HELP: &str = "\
 Examples:
-  palisade eim init --data eim --pki pki --eim-id eim.example.com --fqdn eim.example.com:8443
   palisade eim association-data --data eim --out association.der
   palisade eim list 89049032123451234512345678901235 --refresh --wait";
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Init(InitArgs),
     AssociationData(AssociationArgs),
     /// Say how the running eIM is.
     Status {
@@ -95,32 +91,6 @@ enum Command {
     },
 }
 
-/// Make the data folder of an eIM: configuration, keys, trust.
-///
-/// With --pki, keys and certificates come from a folder that `palisade pki new` made, and its CI is trusted. Without, a
-/// signing key and a self-signed TLS certificate are made, which is all that devices need as they pin the key; the CI
-/// certificates of the eUICCs then have to be put into trust/euicc. Nothing that is there is replaced.
-#[derive(Debug, clap::Args)]
-#[command(after_help = INIT_AFTER_HELP)]
-struct InitArgs {
-    #[command(flatten)]
-    data: DataFolder,
-    /// eimId: the name that eUICCs know the eIM by [default: that of the certificate in --pki, else the host of --fqdn].
-    #[arg(long)]
-    eim_id: Option<String>,
-    /// Host name, with a port unless it is 443, under which devices reach ESipa.
-    #[arg(long, value_name = "HOST[:PORT]")]
-    fqdn: String,
-    /// Folder that `palisade pki new` made.
-    #[arg(long, value_name = "FOLDER", env = "PALISADE_PKI")]
-    pki: Option<PathBuf>,
-}
-
-const INIT_AFTER_HELP: &str = "\
-Examples:
-  palisade eim init --data eim --pki pki --fqdn localhost:8443
-  palisade eim init --data /var/lib/palisade --eim-id eim.example.com --fqdn eim.example.com";
-
 /// Print what a device's AddInitialEim needs: the eIM Configuration Data of this eIM.
 ///
 /// Put it into devices at the factory, or give it to `palisade ipa add-initial-eim`. It holds no secret, but whoever can
@@ -174,7 +144,6 @@ pub(crate) fn read_configuration(given: &str) -> anyhow::Result<EimConfiguration
 
 pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
     match args.command {
-        Command::Init(args) => init(&args, format),
         Command::AssociationData(args) => association_data(&args),
         Command::Status { data } => status(&data, format),
         Command::List {
@@ -210,180 +179,13 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
     }
 }
 
-fn init(args: &InitArgs, format: Format) -> anyhow::Result<Ending> {
-    let data = args.data.path();
-    config::check_host(&args.fqdn)
-        .map_err(|error| usage(format!("--fqdn {:?}: {error}", args.fqdn)))?;
-    let config_path = data.join(config::FILE_NAME);
-    if config_path.exists() {
-        bail!(
-            "{} is there already; change it, or choose another --data",
-            config_path.display()
-        );
-    }
-    let host = args.fqdn.split(':').next().unwrap_or_default();
-    let material = match &args.pki {
-        Some(pki) => Material::of_pki(pki)?,
-        None => Material::new_self_signed(host)?,
-    };
-    let eim_id = match (&args.eim_id, &material.certified_eim_id) {
-        (Some(id), _) => id.clone(),
-        (None, Some(certified)) => certified.clone(),
-        (None, None) => host.to_owned(),
-    };
-    config::check_eim_id(&eim_id).map_err(|error| usage(format!("{error:#}")))?;
-    if !material
-        .tls
-        .certificate
-        .dns_names()
-        .iter()
-        .any(|name| name.eq_ignore_ascii_case(host))
-    {
-        output::note(&format!(
-            "note: the TLS certificate is not for {host}; devices that pin its key, as they are told to, do not mind"
-        ));
-    }
-
-    create_private_directory(data)?;
-    crate::adapters::is_private_directory(data)?;
-    let trust_folders = [data.join("trust/euicc"), data.join("trust/smdp")];
-    for folder in &trust_folders {
-        create_private_directory(folder)?;
-    }
-    let keys = FileKeyStore::open(data.join("keys"))?;
-    keys.import(&KeyName::new("eim-signing")?, &material.signing)
-        .context("the signing key cannot be stored")?;
-    keys.import(&KeyName::new("eim-tls")?, &material.tls.key)
-        .context("the TLS key cannot be stored")?;
-    write(
-        &data.join("eim-tls.pem"),
-        material.tls.certificate.to_pem()?.as_bytes(),
-    )?;
-    for (name, octets) in &material.trust {
-        write(&data.join("trust").join(name), octets)?;
-    }
-    write(
-        &config_path,
-        configuration_text(&eim_id, &args.fqdn).as_bytes(),
-    )?;
-
-    let advice = match material.trust.is_empty() {
-        true => format!(
-            "Put the CI certificates of your eUICCs (*.der or *.pem, with their *.crl) into {}\nand the roots of your SM-DP+s' TLS certificates into {}, then start it:\n",
-            trust_folders[0].display(),
-            trust_folders[1].display(),
-        ),
-        false => "Start it:\n".to_owned(),
-    };
-    match format {
-        Format::Json => output::print_json(&json!({
-            "data": data,
-            "eim_id": eim_id,
-            "fqdn": args.fqdn,
-            "configuration": config_path,
-        }))?,
-        Format::Table => output::print(&format!(
-            "{}\n{advice}  palisade serve --data {}\n",
-            Fields::default()
-                .add("eimId", &eim_id)
-                .add("fqdn", &args.fqdn)
-                .add("configuration", config_path.display().to_string())
-                .add("keys", data.join("keys").display().to_string())
-                .to_text(),
-            data.display(),
-        ))?,
-    }
-    Ok(Ending::Done)
-}
-
-/// Keys and certificates of a new eIM.
-struct Material {
-    signing: PrivateKey,
-    tls: Credential,
-    /// The eimId in the signing certificate.
-    certified_eim_id: Option<String>,
-    /// Files below `trust`.
-    trust: Vec<(&'static str, Vec<u8>)>,
-}
-
-impl Material {
-    fn of_pki(folder: &Path) -> anyhow::Result<Self> {
-        let load = |name| {
-            Credential::load(folder, name).with_context(|| {
-                format!(
-                    "{} is not a folder that `palisade pki new` made",
-                    folder.display()
-                )
-            })
-        };
-        let signing = load("eim-signing")?;
-        let certificate = |name: &str| -> anyhow::Result<Vec<u8>> {
-            Ok(trust::read_certificate(&folder.join(name))?.der().to_vec())
-        };
-        Ok(Self {
-            certified_eim_id: signing.certificate.common_name().map(str::to_owned),
-            signing: signing.key,
-            tls: load("eim-tls")?,
-            trust: vec![
-                ("euicc/ci.der", certificate("ci.der")?),
-                (
-                    "euicc/ci.crl",
-                    trust::read_crl(&folder.join("ci.crl"))?.der().to_vec(),
-                ),
-                ("smdp/tls-ca.der", certificate("tls-ca.der")?),
-            ],
-        })
-    }
-
-    fn new_self_signed(host: &str) -> anyhow::Result<Self> {
-        const DAYS: i64 = 3650;
-        let mut entropy = SystemEntropy;
-        let key = PrivateKey::generate(Curve::P256, &mut entropy)?;
-        let now = SystemClock.unix_time();
-        let midnight = UnixTime(now.0.div_euclid(86_400) * 86_400);
-        let certificate: Certificate = CertificateTemplate::eim_tls("XX", &[host.to_owned()], None)
-            .valid(midnight, midnight.plus_days(DAYS))
-            .random_serial(&mut entropy)
-            .self_sign(&key)
-            .context("the TLS certificate could not be made")?;
-        Ok(Self {
-            signing: PrivateKey::generate(Curve::P256, &mut entropy)?,
-            tls: Credential { certificate, key },
-            certified_eim_id: None,
-            trust: Vec::new(),
-        })
-    }
-}
-
-/// Names and nothing else: everything else has a default that the example explains.
-fn configuration_text(eim_id: &str, fqdn: &str) -> String {
-    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    format!(
-        "# Made by `palisade eim init`. `palisade config example` shows every setting.\n\n[eim]\nid = {}\nfqdn = {}\n",
-        quoted(eim_id),
-        quoted(fqdn)
-    )
-}
-
-fn write(path: &Path, octets: &[u8]) -> anyhow::Result<()> {
-    use std::io::Write;
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path);
-    file.and_then(|mut file| file.write_all(octets).and_then(|()| file.sync_all()))
-        .with_context(|| format!("{} cannot be written", path.display()))
-}
-
 fn association_data(args: &AssociationArgs) -> anyhow::Result<Ending> {
     let data = args.data.existing()?;
     let answer = args.data.server()?.get("/v1/association-data");
     let configuration = match answer {
         Ok(answer) => read_configuration(text(&answer, "der"))?,
-        // Without a server it is made here from the same settings.
-        Err(error) if error.is::<NotRunning>() => {
-            serve::Identity::load(data, &File::of_data_folder(data)?)?.association_data()
-        }
+        // Without a server it is made here, from the authority's settings and key.
+        Err(error) if error.is::<NotRunning>() => offline(data)?,
         Err(error) => return Err(error),
     };
     let der = configuration.to_der();
@@ -403,6 +205,23 @@ fn association_data(args: &AssociationArgs) -> anyhow::Result<Ending> {
     }
     output::print(&format!("{}\n", hex::encode_upper(&der)))?;
     Ok(Ending::Done)
+}
+
+/// The same as the authority in the data folder would say.
+fn offline(data: &Path) -> anyhow::Result<EimConfigurationData> {
+    let file = File::of_data_folder(data)?;
+    let AuthorityPlace::Child(folder) = file.authority.place(&file.folder, data)? else {
+        bail!(
+            "only the authority knows the key, and it is not in this data folder; start the server first: palisade serve --data {}",
+            data.display()
+        );
+    };
+    let identity = serve::Identity::load(data, &file)?;
+    let folder = AuthorityFolder::existing(folder)?;
+    let settings = folder.settings()?;
+    let keys = SigningKeys::open(&folder, &settings)?;
+    let signer = keys.signers.first().context("there is no signing key")?;
+    eim_configuration(identity.eim_id, &Esipa::of(&settings)?, signer.public_key())
 }
 
 fn status(data: &DataFolder, format: Format) -> anyhow::Result<Ending> {
@@ -427,6 +246,12 @@ fn status(data: &DataFolder, format: Format) -> anyhow::Result<Ending> {
                 fields.add(name, number(&status, name));
             }
             fields.add("insecure", insecure.join(", "));
+            let authority = status.get("authority").unwrap_or(&serde_json::Value::Null);
+            fields
+                .add("installation", text(authority, "installation"))
+                .add("authority", text(authority, "state"))
+                .add("authority error", text(authority, "error"))
+                .add("record entries", number(authority, "entries"));
             output::print(&fields.to_text())?;
         }
     }
@@ -443,6 +268,7 @@ fn list_eims(
         return change.propose(eid, &[Order::ListEims], format);
     }
     let eims = change
+        .asking
         .data
         .server()?
         .get(&format!("/v1/devices/{eid}/eims"))?;

@@ -2,20 +2,34 @@
 //!
 //! A new subcommand is a module with an `Args` and a `run`, and a line in [`Command`] and in [`dispatch`].
 
+mod asking;
+mod authority;
 mod bench;
 mod config;
 mod decode;
 mod demo;
 mod device;
+mod device_file;
+mod duration;
 mod eim;
+mod enrol;
 mod euicc;
+mod freeze;
+mod init;
+mod intent;
 mod ipa;
+mod key;
+mod ledger;
 mod operation;
+mod person;
 mod pki;
+mod policy;
 mod profile;
 mod serve;
 mod shared;
+mod signing_key;
 mod smdp;
+mod token;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -49,28 +63,50 @@ that manages devices, an SM-DP+ that delivers profiles, and for tests and labs a
 Assistant (IPA) and a software eUICC.";
 
 const AFTER_HELP: &str = "\
-A whole chain on one machine:
+A whole chain on one machine (a lab: one person, no approvals):
   palisade pki new --directory pki
-  palisade eim init --data eim --pki pki --eim-id eim.example.com --fqdn localhost:8443
+  palisade init --data eim --pki pki --fqdn localhost:8443 --insecure-no-approvals
   palisade serve --data eim &
+  export PALISADE_DATA=eim
+  palisade enrol --code <CODE of init> --name alice --software-passkey alice.json
+  palisade key create ci --grant operator --grant fleet-admin --passkey alice.json
+  export PALISADE_KEY=ci.key
   palisade euicc new --directory card --pki pki
-  palisade eim association-data --data eim --out association.der
+  palisade eim association-data --out association.der
   palisade ipa add-initial-eim --euicc card --association-data association.der
-  palisade device register --data eim <EID>
-  palisade profile list --data eim <EID> --refresh
+  palisade device register <EID>
+  palisade profile list <EID> --refresh
   palisade ipa run --euicc card --once
-  palisade device show --data eim <EID>
+  palisade device show <EID>
+  palisade device history <EID>
 
-Exit status: 0 done, 1 failed, 2 wrong usage. `palisade help <command>` explains a command.";
+Every change is an intent, signed with a key (--key, PALISADE_KEY) or a passkey (--passkey,
+PALISADE_PASSKEY); the authority checks it, records it, and alone can sign for devices. Reading needs
+nothing but access to the socket.
+
+Exit status: 0 done (or waiting for approvals), 1 failed, 2 wrong usage. `palisade help <command>`
+explains a command.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Args),
     Serve(serve::Args),
+    Authority(authority::Args),
     Demo(demo::Args),
     Eim(eim::Args),
     Device(device::Args),
     Profile(profile::Args),
     Operation(operation::Args),
+    Enrol(enrol::Args),
+    Person(person::Args),
+    Key(key::Args),
+    Token(token::Args),
+    Intent(intent::Args),
+    Policy(policy::Args),
+    Freeze(freeze::FreezeArgs),
+    Thaw(freeze::ThawArgs),
+    SigningKey(signing_key::Args),
+    Ledger(ledger::Args),
     Pki(pki::Args),
     Decode(decode::Args),
     Bench(bench::Args),
@@ -114,7 +150,19 @@ pub(crate) fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
     let format = cli.output;
     match cli.command {
+        Command::Init(args) => init::run(args, format),
         Command::Serve(args) => serve::run(args),
+        Command::Authority(args) => authority::run(args),
+        Command::Enrol(args) => enrol::run(args, format),
+        Command::Person(args) => person::run(args, format),
+        Command::Key(args) => key::run(args, format),
+        Command::Token(args) => token::run(args, format),
+        Command::Intent(args) => intent::run(args, format),
+        Command::Policy(args) => policy::run(args, format),
+        Command::Freeze(args) => freeze::freeze(args, format),
+        Command::Thaw(args) => freeze::thaw(args, format),
+        Command::SigningKey(args) => signing_key::run(args, format),
+        Command::Ledger(args) => ledger::run(args, format),
         Command::Demo(args) => demo::run(args, format),
         Command::Eim(args) => eim::run(args, format),
         Command::Device(args) => device::run(args, format),

@@ -1,12 +1,13 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
-use eim::command::Command as Order;
+use anyhow::{Context, bail};
+use intent::{Action, IntentId};
 use rsp::ids::Eid;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::Ending;
+use super::asking::{Asking, read_commands};
 use super::shared::{ChangeArgs, DataFolder, commands_text, list, operation_text, text, time};
 use crate::output::{self, Format, Table};
 
@@ -48,12 +49,12 @@ enum Command {
         #[command(flatten)]
         data: DataFolder,
     },
-    /// Withdraw an operation that the device has not got yet.
+    /// Withdraw an operation, on every device for which it was not signed yet.
     Cancel {
         /// The operation.
         id: Uuid,
         #[command(flatten)]
-        data: DataFolder,
+        asking: Asking,
     },
     /// Propose commands from a JSON file as one package: all of them in one signed eUICC Package.
     #[command(after_help = PROPOSE_AFTER_HELP)]
@@ -95,14 +96,7 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
                 format,
             )?;
         }
-        Command::Cancel { id, data } => {
-            print_one(
-                &data
-                    .server()?
-                    .post(&format!("/v1/operations/{id}/cancel"), &json!({}))?,
-                format,
-            )?;
-        }
+        Command::Cancel { id, asking } => return cancel(id, &asking, format),
         Command::Propose { eid, file, change } => {
             return change.propose(eid, &read_commands(&file)?, format);
         }
@@ -110,19 +104,29 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
     Ok(Ending::Done)
 }
 
-fn read_commands(file: &Path) -> anyhow::Result<Vec<Order>> {
-    let json = match file == Path::new("-") {
-        true => std::io::read_to_string(std::io::stdin())
-            .context("the standard input cannot be read")?,
-        false => std::fs::read_to_string(file)
-            .with_context(|| format!("{} cannot be read", file.display()))?,
-    };
-    serde_json::from_str(&json).with_context(|| {
-        format!(
-            "{} is not a JSON list of commands; see `palisade operation propose --help`",
-            file.display()
-        )
-    })
+fn cancel(id: Uuid, asking: &Asking, format: Format) -> anyhow::Result<Ending> {
+    let server = asking.data.server()?;
+    let operation = server.get(&format!("/v1/operations/{id}"))?;
+    let intent = text(&operation, "intent");
+    if intent.is_empty() {
+        bail!(
+            "operation {id} is a read of the eIM's own, which nobody asked for; it ends by itself"
+        );
+    }
+    let state = text(&operation, "state");
+    if !matches!(state, "queued" | "in-flight") {
+        bail!("operation {id} is {state}; see what came of it with `palisade operation show {id}`");
+    }
+    let intent: IntentId = intent
+        .parse()
+        .context("the server's answer cannot be read")?;
+    let asked = asking.ask(&server, Action::Cancel { intent }, None)?;
+    if asked.waits() {
+        asked.say(format)?;
+        return Ok(Ending::Done);
+    }
+    print_one(&server.get(&format!("/v1/operations/{id}"))?, format)?;
+    Ok(Ending::Done)
 }
 
 fn print_one(operation: &Value, format: Format) -> anyhow::Result<()> {

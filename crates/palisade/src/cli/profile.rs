@@ -1,4 +1,5 @@
-use eim::command::{Command as Order, DownloadSource, Route};
+use intent::Sealed;
+use intent::command::{Command as Order, DownloadSource, Route};
 use rsp::ids::{Eid, Iccid};
 use serde_json::Value;
 
@@ -167,6 +168,7 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
             change,
         } => {
             let profiles = change
+                .asking
                 .data
                 .server()?
                 .get(&format!("/v1/devices/{eid}/profiles"))?;
@@ -222,7 +224,7 @@ impl OneProfile {
 fn download(args: &DownloadArgs, format: Format) -> anyhow::Result<Ending> {
     let source = match (&args.activation_code, &args.smds) {
         (Some(code), _) => {
-            DownloadSource::ActivationCode(argument_or_stdin(code, "activation code")?)
+            DownloadSource::activation_code(&argument_or_stdin(code, "activation code")?)?
         }
         (None, Some(address)) => {
             DownloadSource::Smds((!address.is_empty()).then(|| address.clone()))
@@ -238,7 +240,7 @@ fn download(args: &DownloadArgs, format: Format) -> anyhow::Result<Ending> {
             Route::Direct
         },
         confirmation_code: confirmation_code
-            .map(|code| argument_or_stdin(code, "confirmation code"))
+            .map(|code| argument_or_stdin(code, "confirmation code").map(Sealed::Open))
             .transpose()?,
     };
     args.change.propose(args.eid, &[order], format)

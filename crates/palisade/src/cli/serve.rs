@@ -50,12 +50,16 @@ const LONG_ABOUT: &str = "\
 Run the eIM: devices poll it over ESipa (HTTPS, both bindings), operators manage it with the other
 commands through the control socket in the data folder.
 
-Everything lasting is in the data folder, which `palisade eim init` makes. The settings come from
+Everything lasting is in the data folder, which `palisade init` makes. The settings come from
 palisade.toml there; the environment (PALISADE_...) counts more, and flags count most.
+
+Signing is done by the authority, a process of its own. Unless palisade.toml says where another one is
+([authority]), it is started beside the eIM, with the folder `authority` in the data folder, restarted
+when it ends, and stopped with the eIM.
 
 Ends on SIGINT and SIGTERM: requests under way are finished, then the counters are logged. A second
 signal ends it at once. On SIGHUP the certificate of ESipa and the CIs of
-eUICCs with their CRLs are read again.";
+eUICCs with their CRLs are read again, by the authority as well.";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -105,7 +109,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Ending> {
         let mut signals = Signals::new()?;
         let server = serve::start(data, &file).await?;
         while let Signal::Reload = signals.next().await {
-            server.reload(data, &file);
+            server.reload(data, &file).await;
         }
         tracing::info!("stopping; requests under way are finished");
         tokio::select! {

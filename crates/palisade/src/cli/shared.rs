@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use eim::command::Command;
+use intent::{Action, Command, DeviceSet};
 use rsp::ids::Eid;
 use serde_json::Value;
 
 use super::Ending;
+use super::asking::{Asking, standing};
 use crate::control::Client;
 use crate::output::{self, Fields, Format, Table, time_of};
 
 /// Which eIM.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DataFolder {
     /// Data folder of the eIM.
     #[arg(
@@ -35,7 +36,7 @@ impl DataFolder {
     pub(crate) fn existing(&self) -> anyhow::Result<&Path> {
         if !self.path.is_dir() {
             bail!(
-                "there is no data folder {path}; make one with `palisade eim init --data {path}`, or name another with --data or PALISADE_DATA",
+                "there is no data folder {path}; make one with `palisade init --data {path} --fqdn HOST`, or name another with --data or PALISADE_DATA",
                 path = self.path.display()
             );
         }
@@ -52,79 +53,100 @@ impl DataFolder {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ChangeArgs {
     #[command(flatten)]
-    pub(crate) data: DataFolder,
+    pub(crate) asking: Asking,
     /// Follow the operation until it has ended.
     #[arg(long)]
     wait: bool,
     /// Seconds to wait with --wait; the operation stays queued afterwards.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "wait")]
     timeout: u64,
-    /// Seconds for which the operation may wait and be executed [default: as configured].
-    #[arg(long, value_name = "SECONDS")]
-    lifetime: Option<u32>,
 }
 
 impl ChangeArgs {
-    /// Proposes an operation and, with --wait, follows it.
+    /// Asks for an operation and, with --wait, follows it.
     pub(crate) fn propose(
         &self,
         eid: Eid,
         commands: &[Command],
         format: Format,
     ) -> anyhow::Result<Ending> {
-        let server = self.data.server()?;
-        let body = serde_json::json!({ "commands": commands, "lifetime_s": self.lifetime });
-        let mut operation = server.post(&format!("/v1/devices/{eid}/operations"), &body)?;
-        if self.wait {
-            operation = self.follow(&server, operation)?;
+        let server = self.asking.data.server()?;
+        let action = Action::Operate {
+            devices: DeviceSet::one(eid),
+            commands: commands.to_vec(),
+        };
+        let asked = self.asking.ask(&server, action, None)?;
+        if !self.wait {
+            asked.say(format)?;
+            return Ok(Ending::Done);
         }
+        let operation = self.follow(&server, asked.status)?;
         match format {
             Format::Json => output::print_json(&operation)?,
-            Format::Table if self.wait => output::print(&operation_text(&operation))?,
-            Format::Table => output::print(&format!(
-                "{} {}; the device gets it when it polls\n",
-                text(&operation, "id"),
-                text(&operation, "state"),
-            ))?,
+            Format::Table => output::print(&operation_text(&operation))?,
         }
-        let has_failed = self.wait && text(&operation, "state") != "done";
-        Ok(if has_failed {
-            Ending::Failed
-        } else {
-            Ending::Done
+        Ok(match text(&operation, "state") {
+            "done" => Ending::Done,
+            _ => Ending::Failed,
         })
     }
 
-    fn follow(&self, server: &Client, mut operation: Value) -> anyhow::Result<Value> {
+    /// Follows an intent until it is an operation, and that to its end.
+    fn follow(&self, server: &Client, mut status: Value) -> anyhow::Result<Value> {
         const EVERY: Duration = Duration::from_millis(250);
-        let id = text(&operation, "id").to_owned();
+        let intent = text(&status, "id").to_owned();
         let begun = Instant::now();
         let mut shown = String::new();
         loop {
-            let state = text(&operation, "state");
+            let operation = list(&status, "operations").next();
+            let state = text(operation.unwrap_or(&status), "state").to_owned();
             if state != shown {
                 output::note(&format!(
                     "{:>6.1} s  {state}",
                     begun.elapsed().as_secs_f64()
                 ));
-                shown = state.to_owned();
+                shown.clone_from(&state);
             }
-            if !matches!(state, "queued" | "in-flight") {
-                return Ok(operation);
+            let id = operation.map(|operation| text(operation, "id").to_owned());
+            match (&id, state.as_str()) {
+                (Some(_), "queued" | "in-flight") | (None, "waiting" | "approved") => {}
+                (Some(id), _) => return server.get(&format!("/v1/operations/{id}")),
+                (None, _) => bail!("{}", standing(&status)),
             }
             if begun.elapsed() > Duration::from_secs(self.timeout) {
-                let why = match state {
-                    "queued" => "the device has not polled",
-                    _ => "the device has it and has not answered",
-                };
-                bail!(
-                    "operation {id} is still {state} after {} s: {why}. It stays; look at it with `palisade operation show {id}`, or withdraw it with `palisade operation cancel {id}`",
-                    self.timeout
-                );
+                let waited = self.timeout;
+                match id {
+                    Some(id) => {
+                        let operation = server.get(&format!("/v1/operations/{id}"))?;
+                        let why = match (text(&operation, "state"), held_text(&operation)) {
+                            (_, held) if !held.is_empty() => held,
+                            ("queued", _) => "the device has not polled".to_owned(),
+                            _ => "the device has it and has not answered".to_owned(),
+                        };
+                        bail!(
+                            "operation {id} is still {state} after {waited} s: {why}. It stays; look at it with `palisade operation show {id}`, or withdraw it with `palisade operation cancel {id}`"
+                        );
+                    }
+                    None => bail!("after {waited} s: {}", standing(&status)),
+                }
             }
             std::thread::sleep(EVERY);
-            operation = server.get(&format!("/v1/operations/{id}"))?;
+            status = server.get(&format!("/v1/intents/{intent}"))?;
         }
+    }
+}
+
+/// Why the authority does not sign an operation at the moment; empty if it does.
+fn held_text(operation: &Value) -> String {
+    match operation.get("held") {
+        Some(held @ Value::Object(_)) => {
+            format!(
+                "not signed: {} ({})",
+                text(held, "message"),
+                text(held, "code")
+            )
+        }
+        _ => String::new(),
     }
 }
 
@@ -143,6 +165,8 @@ pub(crate) fn operation_text(operation: &Value) -> String {
                 .unwrap_or_default(),
         )
         .add("commands", commands_text(operation))
+        .add("held", held_text(operation))
+        .add("intent", text(operation, "intent"))
         .add("by", text(operation, "actor"))
         .add("queued", time(operation, "created_at"))
         .add("delivered", time(operation, "delivered_at"))

@@ -15,17 +15,11 @@ fqdn = "eim.example.com:8443"
 # Where ESipa listens.
 listen = "0.0.0.0:8443"
 
-# Names of the keys in <data>/keys (PKCS#8 PEM files, mode 0600).
-signing_key = "eim-signing"
+# Name of the TLS key in <data>/keys (a PKCS#8 PEM file, mode 0600). The signing key is the authority's.
 tls_key = "eim-tls"
 
 # Certificate chain of ESipa: PEM with the end entity first, or one DER certificate.
 tls_certificate = "eim-tls.pem"
-
-# What devices are told to trust on ESipa: "key" (the key in the certificate), "certificate",
-# "ca" (then tls_ca is needed, and the host name must be in the certificate) or "none".
-tls_trust = "key"
-#: tls_ca = "tls-ca.der"
 
 # Lowest TLS version: "1.2" (SGP.32) or "1.3".
 tls_version_min = "1.2"
@@ -54,6 +48,45 @@ operation_lifetime_hours = 720
 # Addresses that replace name resolution for SM-DP+s.
 [eim.resolve]
 #: "smdp.example.com" = "127.0.0.1:8444"
+
+# The authority, which alone can sign. In the eIM's folder this section says where it is; without any of
+# these `palisade serve` starts one beside it, with the folder `data`.
+[authority]
+data = "authority"
+# Somebody else starts it on this machine:
+#: socket = "/run/palisade-authority/authority.sock"
+# Or it runs on another host, and both show certificates (then without socket):
+## address = "authority.example.com:9443"
+## server_ca = "authority-ca.pem"
+## client_certificate = "authority-client.pem"
+## client_key = "keys/authority-client.pem"
+
+# In the authority's own folder it says how it works. The eIM's signing key: in a file, perhaps with
+# passphrase = { file = "/etc/palisade/passphrase" } or { credential = "name" }; or in a hardware module:
+# key = { store = "pkcs11", module = "/usr/lib/softhsm/libsofthsm2.so", token = "palisade",
+#         key = "eim-signing", pin = { file = "/etc/palisade/hsm.pin" } }
+key = { store = "file", path = "keys/eim-signing.pem" }
+# Further keys while devices are moved from one to another: palisade signing-key.
+#: further_keys = [{ store = "file", path = "keys/eim-signing-2.pem" }]
+# What devices are told about ESipa: host name, and what to trust: "key" (the key in
+# the certificate of ESipa), "certificate", "ca" (then tls_certificate_of_eim is that of the CA, and the host
+# name must be in the certificate of ESipa) or "none".
+#: fqdn = "eim.example.com:8443"
+tls_trust = "key"
+tls_certificate_of_eim = "eim-tls.pem"
+# CIs that eUICCs chain to. Nothing is signed for a device whose eUICC does not chain to one of them.
+euicc_trust = "trust/euicc"
+# For test eUICCs whose EUM certificate does not permit them.
+#: insecure_ignore_eum_name_constraints = true
+# Seconds between two publications of the ledger, if there is something new.
+publish_interval_s = 1
+# Listening for eIMs on other hosts, with mutual TLS.
+#: listen = "0.0.0.0:9443"
+#: client_ca = "eim-client-ca.pem"
+tls_certificate = "authority-tls.pem"
+tls_key = "keys/authority-tls.pem"
+# Witnesses cosign checkpoints, so that not even this host can rewrite history unseen.
+#: witnesses = [{ key = "witness.example.com+5b2b0b1f+BA...", url = "https://witness.example.com", ca = "witness-ca.pem" }]
 
 # What peers may cost.
 [limits]

@@ -3,6 +3,7 @@
 //! The file is read here; flags and environment are merged by clap, and laid over the file by each command. Whatever
 //! weakens a protection is named `insecure_...`.
 
+mod authority;
 mod example;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 use crate::logging::{self, LogFormat};
 
+pub(crate) use authority::{AuthorityPlace, AuthoritySection};
 pub(crate) use example::EXAMPLE;
 
 /// A configuration file. Every member has a default.
@@ -25,6 +27,8 @@ pub(crate) use example::EXAMPLE;
 pub(crate) struct File {
     /// The eIM: `palisade serve`.
     pub(crate) eim: EimSection,
+    /// The authority: `palisade authority`, and where `palisade serve` finds it.
+    pub(crate) authority: AuthoritySection,
     /// What peers may cost, for every listener.
     pub(crate) limits: LimitsSection,
     /// Log lines.
@@ -46,16 +50,10 @@ pub(crate) struct EimSection {
     pub(crate) fqdn: Option<String>,
     /// Where ESipa listens.
     pub(crate) listen: SocketAddr,
-    /// Name of the key in `keys` that signs eUICC Packages.
-    pub(crate) signing_key: String,
     /// Certificate chain of ESipa, PEM or one DER certificate.
     pub(crate) tls_certificate: PathBuf,
     /// Name of its key in `keys`.
     pub(crate) tls_key: String,
-    /// What devices are told to trust on ESipa.
-    pub(crate) tls_trust: TlsTrust,
-    /// The CA for `tls_trust = "ca"`.
-    pub(crate) tls_ca: Option<PathBuf>,
     /// Lowest TLS version on ESipa.
     pub(crate) tls_version_min: TlsVersionMin,
     /// Folder with the certificates and CRLs of the CIs that eUICCs and SM-DP+s chain to, and of sub-CAs and EUMs.
@@ -159,11 +157,8 @@ impl Default for EimSection {
             id: None,
             fqdn: None,
             listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
-            signing_key: "eim-signing".to_owned(),
             tls_certificate: PathBuf::from("eim-tls.pem"),
             tls_key: "eim-tls".to_owned(),
-            tls_trust: TlsTrust::default(),
-            tls_ca: None,
             tls_version_min: TlsVersionMin::default(),
             euicc_trust: PathBuf::from("trust/euicc"),
             smdp_trust: PathBuf::from("trust/smdp"),
@@ -274,17 +269,8 @@ impl File {
                 "smdp.fqdn has a port; activation codes name no port, so devices use 443 or are told another with --resolve"
             );
         }
-        for (name, key) in [
-            ("eim.signing_key", &eim.signing_key),
-            ("eim.tls_key", &eim.tls_key),
-        ] {
-            pki::KeyName::new(key).with_context(|| name.to_owned())?;
-        }
-        if eim.tls_trust == TlsTrust::Ca && eim.tls_ca.is_none() {
-            bail!(
-                "eim.tls_trust = \"ca\" needs eim.tls_ca, the certificate that devices are to trust"
-            );
-        }
+        pki::KeyName::new(&eim.tls_key).context("eim.tls_key")?;
+        self.authority.check()?;
         let limits = &self.limits;
         let positive = [
             ("eim.queue_per_device_max", eim.queue_per_device_max),
@@ -323,6 +309,11 @@ impl File {
     pub(crate) fn insecure(&self) -> Vec<(&'static str, &'static str)> {
         let eim = &self.eim;
         let all = [
+            (
+                self.authority.insecure_ignore_eum_name_constraints,
+                "authority.insecure_ignore_eum_name_constraints",
+                "packages are signed for eUICCs whose manufacturer may not have made them",
+            ),
             (
                 eim.insecure_trust_any_connection,
                 "insecure_trust_any_connection",
@@ -428,7 +419,7 @@ mod tests {
         let all = parse(&commented).unwrap();
         assert_eq!(
             all.insecure().len(),
-            3,
+            4,
             "the example shows every insecure setting"
         );
         assert_eq!(all.eim.resolve.len(), 1);
@@ -444,11 +435,11 @@ mod tests {
             ),
             ("[eim]\nid = \"\"\n", ["eimId", "1 to 128"]),
             ("[eim]\nfqdn = \"https://x\"\n", ["eim.fqdn", "host name"]),
-            ("[eim]\ntls_trust = \"ca\"\n", ["eim.tls_ca", "trust"]),
             (
-                "[eim]\nsigning_key = \"Upper\"\n",
-                ["eim.signing_key", "key name"],
+                "[authority]\nlisten = \"127.0.0.1:1\"\n",
+                ["authority.client_ca", "certificate"],
             ),
+            ("[eim]\ntls_key = \"Upper\"\n", ["eim.tls_key", "key name"]),
             (
                 "[smdp]\nfqdn = \"a.example:1\"\n",
                 ["smdp.fqdn", "--resolve"],

@@ -3,21 +3,28 @@
 use rsp::ids::Eid;
 use serde::{Deserialize, Serialize};
 
-/// `POST /v1/devices`
+use super::problem::Problem;
+
+/// `POST /v1/devices/data`
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RegisterDevice {
+pub(crate) struct EnrichDevices {
+    /// Registered devices.
+    pub(crate) devices: Vec<DeviceEnrichment>,
+}
+
+/// What is known of a registered device beforehand. What is absent stays as it is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeviceEnrichment {
     /// 32 digits.
     pub(crate) eid: String,
     /// The operator's name for the device.
-    #[serde(default)]
-    pub(crate) label: String,
-    /// The token that AddInitialEim returned, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<String>,
+    /// The token that AddInitialEim returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) association_token: Option<i64>,
-    /// Counter value last used for this association.
-    #[serde(default)]
-    pub(crate) counter: i64,
     /// CERT.EUICC, DER in hexadecimal; with `eum_certificate` or not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) euicc_certificate: Option<String>,
@@ -26,9 +33,26 @@ pub(crate) struct RegisterDevice {
     pub(crate) eum_certificate: Option<String>,
 }
 
-impl RegisterDevice {
+/// What became of one of them.
+#[derive(Debug, Serialize)]
+pub(super) struct Enriched {
+    /// Which.
+    pub(super) eid: String,
+    /// Why it was not taken.
+    pub(super) refused: Option<Problem>,
+}
+
+impl DeviceEnrichment {
+    /// Whether it says anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.label.is_none()
+            && self.association_token.is_none()
+            && self.euicc_certificate.is_none()
+            && self.eum_certificate.is_none()
+    }
+
     /// Parses what is text on the wire.
-    pub(crate) fn to_device(&self) -> Result<eim::NewDevice, String> {
+    pub(super) fn to_data(&self) -> Result<eim::DeviceData, String> {
         let eid: Eid = self
             .eid
             .parse()
@@ -48,23 +72,11 @@ impl RegisterDevice {
                 );
             }
         };
-        Ok(eim::NewDevice {
+        Ok(eim::DeviceData {
             label: self.label.clone(),
             association_token: self.association_token,
-            counter: self.counter,
             certificates,
-            ..eim::NewDevice::new(eid)
+            ..eim::DeviceData::new(eid)
         })
     }
-}
-
-/// `POST /v1/devices/{eid}/operations`
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Propose {
-    /// Becomes one eIM Package.
-    pub(crate) commands: Vec<eim::command::Command>,
-    /// Seconds for which it may wait and be executed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) lifetime_s: Option<u32>,
 }

@@ -65,19 +65,50 @@ impl Client {
         self.call(Method::GET, path, Bytes::new())
     }
 
+    /// Reads octets as they are.
+    pub(crate) fn get_octets(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        Ok(self.octets(Method::GET, path, Bytes::new(), &[])?.to_vec())
+    }
+
     /// Changes, with a JSON body.
     pub(crate) fn post(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Value> {
         let body = serde_json::to_vec(body).context("the request cannot be encoded")?;
         self.call(Method::POST, path, body.into())
     }
 
-    /// Changes, with a body of another kind.
-    pub(crate) fn post_octets(&self, path: &str, body: Vec<u8>) -> anyhow::Result<Value> {
-        self.call(Method::POST, path, body.into())
+    /// Changes, with a body that is sent as it is, and header fields that say how it was signed.
+    pub(crate) fn post_signed(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+        fields: &[(&'static str, &str)],
+    ) -> anyhow::Result<Value> {
+        self.call_with(Method::POST, path, body.into(), fields)
     }
 
     fn call(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
-        let exchange = self.exchange(method, path, body);
+        self.call_with(method, path, body, &[])
+    }
+
+    fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        fields: &[(&'static str, &str)],
+    ) -> anyhow::Result<Value> {
+        let body = self.octets(method, path, body, fields)?;
+        serde_json::from_slice(&body).context("the server's answer cannot be read")
+    }
+
+    fn octets(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        fields: &[(&'static str, &str)],
+    ) -> anyhow::Result<Bytes> {
+        let exchange = self.exchange(method, path, body, fields);
         let (is_success, body) = self
             .runtime
             .block_on(async { tokio::time::timeout(TIMEOUT, exchange).await })
@@ -85,7 +116,7 @@ impl Client {
                 format!("the server did not answer within {} s", TIMEOUT.as_secs())
             })??;
         if is_success {
-            return serde_json::from_slice(&body).context("the server's answer cannot be read");
+            return Ok(body);
         }
         match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => Err(problem.into()),
@@ -100,6 +131,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
+        fields: &[(&'static str, &str)],
     ) -> anyhow::Result<(bool, Bytes)> {
         let stream = match UnixStream::connect(&self.socket).await {
             Ok(stream) => stream,
@@ -135,11 +167,15 @@ impl Client {
             .with_context(broken)?;
         // Ends when the sender is dropped; its errors come to the sender too.
         let driver = tokio::spawn(async move { connection.await.ok() });
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, "localhost")
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, "application/json");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request
             .body(Full::new(body))
             .context("the request cannot be made")?;
         let response = sender.send_request(request).await.with_context(broken)?;

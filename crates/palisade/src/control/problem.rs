@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use eim::{DeviceError, OperationError, StorageError};
 use http::{HeaderValue, StatusCode, header};
+use intent::api::{Refusal, RefusalCode};
 use serde::{Deserialize, Serialize};
 
 /// Why a request was not carried out. The type is stable; the texts are for people.
@@ -23,6 +24,12 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// What to do next.
     pub(crate) action: String,
+    /// The authority's code, if it was the authority that said no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<RefusalCode>,
+    /// When it may be worth asking again. Milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_at: Option<i64>,
 }
 
 impl Problem {
@@ -40,7 +47,46 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             action: action.into(),
+            code: None,
+            retry_at: None,
         }
+    }
+
+    /// The authority says no.
+    pub(crate) fn refused(refusal: &Refusal) -> Self {
+        let (status, title, action) = explained(refusal.code);
+        let word = serde_json::to_value(refusal.code).unwrap_or_default();
+        Self {
+            code: Some(refusal.code),
+            retry_at: refusal.retry_at,
+            ..Self::new(
+                status,
+                word.as_str().unwrap_or("refused"),
+                title,
+                refusal.message.clone(),
+                action,
+            )
+        }
+    }
+
+    /// What the authority said, if this is its refusal.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        Some(Refusal {
+            code: self.code?,
+            message: self.detail.clone(),
+            retry_at: self.retry_at,
+        })
+    }
+
+    /// The authority does not answer.
+    pub(crate) fn no_authority(error: &(dyn Error + 'static)) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "authority",
+            "The authority does not answer",
+            with_causes(error),
+            "look at its log and at `palisade eim status`; what was asked for may have been recorded: look before asking again",
+        )
     }
 
     /// Something in the request is not what it should be.
@@ -105,6 +151,139 @@ impl Problem {
     }
 }
 
+/// HTTP status, title, and what to do.
+fn explained(code: RefusalCode) -> (StatusCode, &'static str, &'static str) {
+    use RefusalCode as R;
+    match code {
+        R::Malformed => (
+            StatusCode::BAD_REQUEST,
+            "This is no intent for this installation",
+            "use this program and the server in the same version; `palisade status` says which installation it is",
+        ),
+        R::ProofInvalid => (
+            StatusCode::UNAUTHORIZED,
+            "The proof does not verify",
+            "sign anew with the key or passkey that was enrolled here, and check the clock",
+        ),
+        R::CredentialUnknown => (
+            StatusCode::UNAUTHORIZED,
+            "Nobody here has this key or passkey",
+            "see who is known with `palisade key list`; a person enrols with `palisade enrol`, a machine key is admitted with `palisade key create`",
+        ),
+        R::CredentialInvalid => (
+            StatusCode::UNAUTHORIZED,
+            "The credential is not valid now",
+            "use another one, or have it replaced: `palisade key rotate`",
+        ),
+        R::NetworkRefused => (
+            StatusCode::FORBIDDEN,
+            "Not from this network",
+            "ask from where the credential may be used: `palisade key list`",
+        ),
+        R::Replayed => (
+            StatusCode::CONFLICT,
+            "This was asked for before",
+            "see what came of it with `palisade intent list`; to have it again, propose it anew",
+        ),
+        R::Expired => (
+            StatusCode::CONFLICT,
+            "The time for this is over",
+            "propose it anew, and check the clock",
+        ),
+        R::RoleRefused => (
+            StatusCode::FORBIDDEN,
+            "The role does not allow it",
+            "have it done by somebody whose role does, or have the grant changed: `palisade person grant`",
+        ),
+        R::OutOfScope => (
+            StatusCode::FORBIDDEN,
+            "A device or credential belongs to another fleet",
+            "have it done by somebody of that fleet",
+        ),
+        R::PolicyRefused => (
+            StatusCode::FORBIDDEN,
+            "The policy forbids it",
+            "read the policy with `palisade policy show`; changing it needs an approval",
+        ),
+        R::QuotaExceeded => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too much at once",
+            "wait, or have the quotas changed: `palisade policy show`",
+        ),
+        R::OutsideWindow => (
+            StatusCode::CONFLICT,
+            "Not at this time",
+            "wait for the window that the policy opens: `palisade policy show`",
+        ),
+        R::Frozen => (
+            StatusCode::LOCKED,
+            "Signing is stopped",
+            "find out why it was frozen; two people can end it with `palisade thaw`",
+        ),
+        R::Unknown => (
+            StatusCode::NOT_FOUND,
+            "There is no such thing",
+            "look with `palisade intent list`, `palisade key list` or `palisade device list`",
+        ),
+        R::WrongState => (
+            StatusCode::CONFLICT,
+            "It is too late for that, or too early",
+            "see how it stands with `palisade intent show`",
+        ),
+        R::SamePerson => (
+            StatusCode::FORBIDDEN,
+            "Somebody else has to agree",
+            "ask another person who may approve",
+        ),
+        R::PasskeyNeeded => (
+            StatusCode::FORBIDDEN,
+            "A person has to do this",
+            "use a passkey (--passkey), not a key",
+        ),
+        R::NotApproved => (
+            StatusCode::CONFLICT,
+            "Not approved yet",
+            "have it approved: `palisade intent approve`",
+        ),
+        R::NotAssociated => (
+            StatusCode::CONFLICT,
+            "The device is not registered and associated",
+            "register it with `palisade device register`, and let it poll",
+        ),
+        R::EuiccRefused => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "What the eUICC showed does not verify",
+            "check its certificates with `palisade pki verify`, and the CIs in authority.euicc_trust",
+        ),
+        R::Conflict => (
+            StatusCode::CONFLICT,
+            "It contradicts what is there",
+            "look at what is there before asking again",
+        ),
+        R::CodeRefused => (
+            StatusCode::FORBIDDEN,
+            "The code cannot be used",
+            "check it, or ask for another one: `palisade person invite`",
+        ),
+        R::LastOne => (
+            StatusCode::CONFLICT,
+            "Somebody has to remain",
+            "put another one in its place first",
+        ),
+        R::Unavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The authority cannot do it now",
+            "look at its log, and ask again later",
+        ),
+    }
+}
+
+impl From<&Refusal> for Problem {
+    fn from(refusal: &Refusal) -> Self {
+        Self::refused(refusal)
+    }
+}
+
 /// An error with its causes in one line.
 fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -144,14 +323,14 @@ impl From<DeviceError> for Problem {
         let detail = with_causes(&error);
         match error {
             DeviceError::Unknown(_) => Self::device_unknown(detail),
-            DeviceError::Exists(_) => Self::new(
+            DeviceError::Retired(_) => Self::new(
                 StatusCode::CONFLICT,
-                "device-exists",
-                "The device is registered already",
+                "device-retired",
+                "The device is retired",
                 detail,
-                "look at it with `palisade device show`",
+                "choose another device, or register it again with `palisade device register`",
             ),
-            DeviceError::Label { .. } | DeviceError::Counter { .. } => Self::invalid(detail),
+            DeviceError::Label { .. } => Self::invalid(detail),
             DeviceError::Certificates(_) => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "certificates",
@@ -168,42 +347,12 @@ impl From<OperationError> for Problem {
     fn from(error: OperationError) -> Self {
         let detail = with_causes(&error);
         match error {
-            OperationError::UnknownDevice(_) => Self::device_unknown(detail),
-            OperationError::Retired(_) => Self::new(
-                StatusCode::CONFLICT,
-                "device-retired",
-                "The device is retired",
-                detail,
-                "choose another device",
-            ),
             OperationError::Unknown(_) => Self::new(
                 StatusCode::NOT_FOUND,
                 "operation-unknown",
                 "There is no such operation",
                 detail,
                 "list those of a device with `palisade operation list`",
-            ),
-            OperationError::Commands(_) => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "commands",
-                "The commands do not make a package",
-                detail,
-                "change the commands, or propose several operations",
-            ),
-            OperationError::QueueFull { .. } => Self::new(
-                StatusCode::CONFLICT,
-                "queue-full",
-                "Too many operations wait for the device",
-                detail,
-                "see them with `palisade operation list`",
-            ),
-            OperationError::Lifetime => Self::invalid(detail),
-            OperationError::NotQueued(_) => Self::new(
-                StatusCode::CONFLICT,
-                "not-queued",
-                "The operation cannot be cancelled any more",
-                detail,
-                "see what came of it with `palisade operation show`",
             ),
             OperationError::Storage(error) => Self::unavailable(&error),
         }

@@ -11,20 +11,22 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use edge::server::Counters;
-use eim::{Eim, OperationState, Proposal};
+use eim::{Eim, OperationState};
 use http::{StatusCode, Uri, header};
 use rsp::der::Element;
 use rsp::ids::Eid;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::api::{Propose, RegisterDevice};
+use super::api::{EnrichDevices, Enriched};
 use super::operator::Operator;
 use super::problem::Problem;
 use super::redaction::redacted;
-use super::{BODY_OCTETS_MAX, import};
+use super::{BODY_OCTETS_MAX, front};
+use crate::authority::AuthorityClient;
 
 /// What the server tells about itself.
 #[derive(Debug)]
@@ -44,41 +46,57 @@ pub(crate) struct ServerInfo {
 }
 
 /// All paths.
-pub(crate) fn router(eim: Arc<Eim>, info: ServerInfo) -> Router {
-    let state = Arc::new(Shared { eim, info });
+pub(crate) fn router(eim: Arc<Eim>, authority: Arc<AuthorityClient>, info: ServerInfo) -> Router {
+    let state = Arc::new(Shared {
+        eim,
+        authority,
+        info,
+    });
+    let forward = || get(front::forward);
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/association-data", get(association_data))
-        .route("/v1/devices", get(list_devices).post(register_device))
-        .route("/v1/devices/import", post(import_devices))
+        .route("/v1/devices", get(list_devices))
+        .route("/v1/devices/data", post(enrich_devices))
         .route("/v1/devices/{eid}", get(show_device))
-        .route("/v1/devices/{eid}/retire", post(retire_device))
         .route("/v1/devices/{eid}/profiles", get(profiles))
         .route("/v1/devices/{eid}/eims", get(associated_eims))
         .route("/v1/devices/{eid}/notifications", get(notifications))
         .route("/v1/devices/{eid}/events", get(events))
-        .route(
-            "/v1/devices/{eid}/operations",
-            get(list_operations).post(propose),
-        )
+        .route("/v1/devices/{eid}/operations", get(list_operations))
+        .route("/v1/devices/{eid}/history", forward())
         .route("/v1/operations/{id}", get(show_operation))
-        .route("/v1/operations/{id}/cancel", post(cancel_operation))
+        .route("/v1/intents", forward().post(front::propose))
+        .route("/v1/intents/{id}", get(front::intent))
+        .route("/v1/intents/{id}/decisions", post(front::decide))
+        .route("/v1/enrolments", post(front::forward))
+        .route("/v1/enrolments/parameters", forward())
+        .route("/v1/principals", forward())
+        .route("/v1/policy", forward())
+        .route("/v1/freezes", forward())
+        .route("/v1/signing-keys", forward())
+        .route("/v1/checkpoint", forward())
+        .route("/v1/entries/{number}/proof", forward())
+        .route("/v1/tokens/check", post(front::forward))
+        .route("/v1/authority", get(front::authority_status))
         .fallback(|uri: Uri| async move { Problem::no_such_path(uri.path()) })
         .method_not_allowed_fallback(|uri: Uri| async move { Problem::no_such_method(uri.path()) })
         .layer(DefaultBodyLimit::max(BODY_OCTETS_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), bearer))
         .layer(middleware::from_fn(bound))
         .layer(middleware::from_fn(log))
         .with_state(state)
 }
 
-struct Shared {
-    eim: Arc<Eim>,
+pub(super) struct Shared {
+    pub(super) eim: Arc<Eim>,
+    pub(super) authority: Arc<AuthorityClient>,
     info: ServerInfo,
 }
 
-type Server = State<Arc<Shared>>;
+pub(super) type Server = State<Arc<Shared>>;
 type Peer = ConnectInfo<Operator>;
-type Answer = Result<Json<Value>, Problem>;
+pub(super) type Answer = Result<Json<Value>, Problem>;
 
 /// Refuses a body by the length that it announces, before anybody waits for it.
 async fn bound(request: Request, next: Next) -> Response {
@@ -90,6 +108,15 @@ async fn bound(request: Request, next: Next) -> Response {
         return problem.into_response();
     }
     next.run(request).await
+}
+
+/// Checks a token for reading, if one is shown.
+async fn bearer(State(server): Server, request: Request, next: Next) -> Response {
+    let presented = request.headers().get(header::AUTHORIZATION).cloned();
+    match front::check_bearer(&server, request.method().clone(), presented).await {
+        Ok(()) => next.run(request).await,
+        Err(problem) => front::refuse(problem),
+    }
 }
 
 /// Who did what and how it ended; nothing of what was sent.
@@ -119,6 +146,7 @@ async fn status(State(server): Server) -> Answer {
         "started_at": info.started_at,
         "insecure": info.insecure,
         "devices": server.eim.device_count()?,
+        "authority": authority_summary(&server.authority).await,
         "connections_accepted": counters.accepted,
         "connections_refused": counters.connections_refused,
         "handshakes_failed": counters.handshakes_failed,
@@ -126,8 +154,24 @@ async fn status(State(server): Server) -> Answer {
     })))
 }
 
+/// What the eIM's own state says of its authority.
+async fn authority_summary(authority: &AuthorityClient) -> Value {
+    match authority.status().await {
+        Ok(Ok(status)) => status,
+        Ok(Err(refusal)) => json!({ "error": refusal.message }),
+        Err(error) => json!({ "error": error.to_string() }),
+    }
+}
+
+/// Enrichments under way at a time: the store writes them in one transaction.
+const AT_A_TIME: usize = 256;
+
 async fn association_data(State(server): Server) -> Answer {
-    let data = server.eim.association_data();
+    let data = server
+        .eim
+        .association_data()
+        .await
+        .map_err(|error| Problem::no_authority(&error))?;
     Ok(Json(
         json!({ "eim_id": data.eim_id.as_str(), "der": hex::encode_upper(data.to_der()) }),
     ))
@@ -181,27 +225,42 @@ async fn list_devices(State(server): Server, query: PageQuery) -> Answer {
     ))
 }
 
-async fn register_device(
-    State(server): Server,
-    ConnectInfo(operator): Peer,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    let request: RegisterDevice = parse(body)?;
-    let new = request.to_device().map_err(Problem::invalid)?;
-    let device = server.eim.register_device(&operator.actor(), new).await?;
-    Ok((StatusCode::CREATED, Json(encoded(&device)?)))
-}
-
-async fn import_devices(
+/// What an operator knows of devices beforehand. A device that does not take it costs only itself.
+async fn enrich_devices(
     State(server): Server,
     ConnectInfo(operator): Peer,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
-    let body = received(body)?;
-    let text =
-        std::str::from_utf8(&body).map_err(|_| Problem::invalid("the file is not UTF-8 text"))?;
-    let report = import::import(&server.eim, &operator.actor(), text).await?;
-    Ok(Json(encoded(&report)?))
+    let request: EnrichDevices = parse(body)?;
+    let actor = operator.actor();
+    let mut report = Vec::with_capacity(request.devices.len());
+    let mut under_way = JoinSet::new();
+    for (index, device) in request.devices.into_iter().enumerate() {
+        if under_way.len() >= AT_A_TIME
+            && let Some(Ok(ended)) = under_way.join_next().await
+        {
+            report.push(ended);
+        }
+        let (eim, actor) = (Arc::clone(&server.eim), actor.clone());
+        under_way.spawn(async move {
+            let eid = device.eid.clone();
+            let refused = match device.to_data() {
+                Ok(data) => eim
+                    .enrich_device(&actor, data)
+                    .await
+                    .err()
+                    .map(Problem::from),
+                Err(reason) => Some(Problem::invalid(reason)),
+            };
+            (index, Enriched { eid, refused })
+        });
+    }
+    while let Some(ended) = under_way.join_next().await {
+        report.extend(ended);
+    }
+    report.sort_by_key(|(index, _)| *index);
+    let report: Vec<Enriched> = report.into_iter().map(|(_, one)| one).collect();
+    Ok(Json(json!({ "devices": encoded(&report)? })))
 }
 
 async fn show_device(State(server): Server, Path(text): Path<String>) -> Answer {
@@ -248,16 +307,6 @@ async fn show_device(State(server): Server, Path(text): Path<String>) -> Answer 
         encoded(&server.eim.associated_eims(eid)?)?,
     );
     Ok(Json(value))
-}
-
-async fn retire_device(
-    State(server): Server,
-    ConnectInfo(operator): Peer,
-    Path(text): Path<String>,
-) -> Answer {
-    let eid = eid(&text)?;
-    server.eim.retire_device(&operator.actor(), eid).await?;
-    Ok(Json(encoded(&server.eim.device(eid)?)?))
 }
 
 async fn profiles(State(server): Server, Path(text): Path<String>) -> Answer {
@@ -308,23 +357,6 @@ async fn list_operations(
     ))
 }
 
-async fn propose(
-    State(server): Server,
-    ConnectInfo(operator): Peer,
-    Path(text): Path<String>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    let eid = eid(&text)?;
-    let request: Propose = parse(body)?;
-    let proposal = Proposal {
-        eid,
-        commands: request.commands,
-        lifetime_ms: request.lifetime_s.map(|seconds| i64::from(seconds) * 1000),
-    };
-    let operation = server.eim.propose(&operator.actor(), proposal).await?;
-    Ok((StatusCode::CREATED, Json(redacted(encoded(&operation)?))))
-}
-
 async fn show_operation(State(server): Server, Path(text): Path<String>) -> Answer {
     let operation = server.eim.operation(operation_id(&text)?)?;
     let mut value = redacted(encoded(&operation)?);
@@ -339,16 +371,6 @@ async fn show_operation(State(server): Server, Path(text): Path<String>) -> Answ
         operation.result.as_deref().map(hex::encode_upper).into(),
     );
     Ok(Json(value))
-}
-
-async fn cancel_operation(
-    State(server): Server,
-    ConnectInfo(operator): Peer,
-    Path(text): Path<String>,
-) -> Answer {
-    let id = operation_id(&text)?;
-    server.eim.cancel(&operator.actor(), id).await?;
-    Ok(Json(redacted(encoded(&server.eim.operation(id)?)?)))
 }
 
 /// The EID of a path, of a device that is registered.
@@ -368,7 +390,7 @@ fn operation_id(text: &str) -> Result<Uuid, Problem> {
         .map_err(|_| Problem::invalid(format!("{text:?} is not the id of an operation or event")))
 }
 
-fn received(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+pub(super) fn received(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
     body.map_err(|rejection| {
         let mut problem = Problem::invalid(rejection.body_text());
         problem.status = rejection.into_response().status().as_u16();
@@ -376,16 +398,18 @@ fn received(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
     })
 }
 
-fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned>(
+    body: Result<Bytes, BytesRejection>,
+) -> Result<T, Problem> {
     serde_json::from_slice(&received(body)?)
         .map_err(|error| Problem::invalid(format!("the body does not fit: {error}")))
 }
 
-fn encoded(value: &impl serde::Serialize) -> Result<Value, Problem> {
+pub(super) fn encoded(value: &impl serde::Serialize) -> Result<Value, Problem> {
     serde_json::to_value(value).map_err(|error| Problem::unavailable(&error))
 }
 
-fn insert(value: &mut Value, name: &str, member: Value) {
+pub(super) fn insert(value: &mut Value, name: &str, member: Value) {
     if let Value::Object(members) = value {
         members.insert(name.to_owned(), member);
     }

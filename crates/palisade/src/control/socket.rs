@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +16,8 @@ use tokio::net::{UnixListener, UnixStream};
 pub(crate) struct Listener {
     listener: UnixListener,
     path: PathBuf,
+    /// The user whose process this is.
+    owner: u32,
 }
 
 /// Listens on a socket of mode 0600. What a server that was killed has left behind is removed.
@@ -43,14 +45,28 @@ pub(crate) fn listen(path: &Path) -> anyhow::Result<Listener> {
     // Until here the folder, which is for this user alone, protects it.
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
         .with_context(|| format!("{} cannot be protected", path.display()))?;
+    let owner = fs::metadata(path)
+        .with_context(|| format!("{} cannot be read", path.display()))?
+        .uid();
     Ok(Listener {
         listener,
         path: path.to_owned(),
+        owner,
     })
 }
 
 /// `sun_path` has 108 octets on Linux and 104 elsewhere, with the zero at its end.
 const PATH_OCTETS_MAX: usize = 103;
+
+impl Listener {
+    /// Only the same user, and root whom nothing stops: the mode of the socket is not the only lock.
+    fn is_welcome(&self, stream: &UnixStream) -> bool {
+        const ROOT: u32 = 0;
+        stream
+            .peer_cred()
+            .is_ok_and(|peer| peer.uid() == self.owner || peer.uid() == ROOT)
+    }
+}
 
 impl axum::serve::Listener for Listener {
     type Io = UnixStream;
@@ -59,7 +75,11 @@ impl axum::serve::Listener for Listener {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             match self.listener.accept().await {
-                Ok(accepted) => return accepted,
+                Ok((stream, address)) if self.is_welcome(&stream) => return (stream, address),
+                Ok(_) => tracing::warn!(
+                    socket = %self.path.display(),
+                    "a connection of another user was refused"
+                ),
                 Err(error) => {
                     tracing::warn!(%error, "a control connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;

@@ -8,6 +8,7 @@
 //! SM-DP+ know must be the same before and after ([`snapshot`]). [`report`] decides what counts as success.
 
 mod attacks;
+mod authority;
 mod device;
 mod fleet;
 mod folder;

@@ -9,21 +9,21 @@ use std::time::Duration;
 use anyhow::Context;
 use edge::server::{Counters, Limits, Server};
 use edge::tls::TlsConfig;
-use eim::authority::{EimIdentity, LocalAuthority};
 use eim::es9::HttpConnector;
 use eim::http::EsipaHandler;
 use eim::{Config, Eim, Parts};
 use pki::issue::Credential;
 use pki::{ChainPolicy, PrivateKey, TrustAnchors};
-use rsp::sgp32::TrustedPublicKeyDataTls;
+use rsp::sgp32::EimId;
 use smdp::{Identities, ServerIdentity, Smdp};
 use store::{Store, StoreOptions};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::authority::Office;
 use super::folder::Folder;
-use super::pki::{EIM, Pki, SECOND_EIM, SMDP, SMDP_OID, oid, tls_identity, wire};
+use super::pki::{EIM, Pki, SECOND_EIM, SMDP, SMDP_OID, oid, tls_identity};
 use crate::adapters::{SystemClock, SystemEntropy};
 
 /// Where a host name leads to instead of what the name service says.
@@ -41,8 +41,18 @@ pub(super) struct Servers {
 
 /// An eIM that can be stopped and started again on its database.
 pub(super) struct EimHost {
-    running: Option<(Arc<Eim>, Listener)>,
+    running: Option<Running>,
     settings: EimSettings,
+    /// Stays while the eIM is stopped and started.
+    office: Office,
+}
+
+/// An eIM that runs.
+struct Running {
+    eim: Arc<Eim>,
+    listener: Listener,
+    /// What it does without being asked.
+    background: JoinHandle<()>,
 }
 
 /// A listener and its task.
@@ -55,8 +65,7 @@ struct Listener {
 
 struct EimSettings {
     database: PathBuf,
-    identity: EimIdentity,
-    signing_key: PrivateKey,
+    eim_id: EimId,
     tls: Credential,
     trust: TrustAnchors,
     roots: Vec<Vec<u8>>,
@@ -77,24 +86,13 @@ impl Servers {
         let smdp_listener = runtime.block_on(Listener::router(&smdp, &pki.main.smdp_tls))?;
         let to_smdp = vec![(SMDP.to_owned(), smdp_listener.address)];
         let main = &pki.main;
-        let eim = EimSettings::new(
-            pki,
-            folder,
-            EIM,
-            &main.eim_signing.key,
-            &main.eim_tls,
-            &to_smdp,
-        )?;
-        let second = EimSettings::new(
-            pki,
-            folder,
-            SECOND_EIM,
-            &pki.second_eim_key,
-            &pki.second_eim_tls,
-            &to_smdp,
-        )?;
-        let eim = runtime.block_on(EimHost::start(eim))?;
-        let second_eim = runtime.block_on(EimHost::start(second))?;
+        let host = |name: &str, key: &PrivateKey, tls: &Credential| -> anyhow::Result<EimHost> {
+            let office = Office::found(folder, pki, name, key)?;
+            let settings = EimSettings::new(pki, folder, name, tls, &to_smdp)?;
+            runtime.block_on(EimHost::start(settings, office))
+        };
+        let eim = host(EIM, &main.eim_signing.key, &main.eim_tls)?;
+        let second_eim = host(SECOND_EIM, &pki.second_eim_key, &pki.second_eim_tls)?;
         let mut resolve = to_smdp;
         resolve.push((EIM.to_owned(), eim.settings.address));
         resolve.push((SECOND_EIM.to_owned(), second_eim.settings.address));
@@ -130,7 +128,7 @@ impl Servers {
             .into_iter()
             .filter_map(|eim| eim.running.as_ref());
         let listeners = eims
-            .map(|(_, listener)| listener)
+            .map(|running| &running.listener)
             .chain(self.smdp_listener.as_ref());
         listeners
             .map(|listener| listener.counters.values().handler_panics)
@@ -150,6 +148,9 @@ impl Servers {
             if let Err(error) = host.stop(&runtime) {
                 crate::output::note(&format!("an eIM did not stop properly: {error:#}"));
             }
+            if let Err(error) = host.office.stop() {
+                crate::output::note(&format!("an authority did not stop properly: {error:#}"));
+            }
         }
         if let Some(listener) = smdp_listener {
             runtime.block_on(listener.stop());
@@ -159,10 +160,11 @@ impl Servers {
 }
 
 impl EimHost {
-    async fn start(settings: EimSettings) -> anyhow::Result<Self> {
+    async fn start(settings: EimSettings, office: Office) -> anyhow::Result<Self> {
         let mut host = Self {
             running: None,
             settings,
+            office,
         };
         host.resume().await?;
         Ok(host)
@@ -170,29 +172,65 @@ impl EimHost {
 
     async fn resume(&mut self) -> anyhow::Result<()> {
         let settings = &self.settings;
-        let eim = settings.open()?;
+        let eim = settings.open(&self.office)?;
         let handler = EsipaHandler::new(Arc::clone(&eim));
         let server = bind(settings.address, &settings.tls).await?;
         let listener = Listener::spawn(server, |server, stopped| async move {
             server.serve_handler(handler, stopped).await;
         });
         self.settings.address = listener.address;
-        self.running = Some((eim, listener));
+        let background = tokio::spawn(work(Arc::clone(&eim)));
+        self.running = Some(Running {
+            eim,
+            listener,
+            background,
+        });
         Ok(())
     }
 
     /// The eIM.
     pub(super) fn eim(&self) -> anyhow::Result<&Arc<Eim>> {
-        let (eim, _) = self.running.as_ref().context("the eIM is not running")?;
-        Ok(eim)
+        let running = self.running.as_ref().context("the eIM is not running")?;
+        Ok(&running.eim)
+    }
+
+    /// Its authority.
+    pub(super) fn office(&self) -> &Office {
+        &self.office
     }
 
     fn stop(&mut self, runtime: &Runtime) -> anyhow::Result<()> {
-        let (eim, listener) = self.running.take().context("the eIM is not running")?;
-        runtime.block_on(listener.stop());
+        let Running {
+            eim,
+            listener,
+            background,
+        } = self.running.take().context("the eIM is not running")?;
+        background.abort();
+        runtime.block_on(async {
+            listener.stop().await;
+            // It was told to break off, and holds the eIM until it has.
+            let _ = background.await;
+        });
         // As after a crash: nothing that is only in memory is written.
         Arc::into_inner(eim).context("somebody still holds the eIM")?;
         Ok(())
+    }
+}
+
+/// What `palisade serve` does beside answering, at a quicker pace.
+async fn work(eim: Arc<Eim>) {
+    const EVERY: Duration = Duration::from_millis(20);
+    loop {
+        let done = async {
+            eim.follow().await?;
+            eim.associate_devices().await?;
+            while eim.report_results().await? > 0 {}
+            anyhow::Ok(())
+        };
+        if let Err(error) = done.await {
+            crate::output::note(&format!("the eIM and its authority: {error:#}"));
+        }
+        tokio::time::sleep(EVERY).await;
     }
 }
 
@@ -201,19 +239,12 @@ impl EimSettings {
         pki: &Pki,
         folder: &Folder,
         name: &str,
-        signing_key: &PrivateKey,
         tls: &Credential,
         resolve: &Resolve,
     ) -> anyhow::Result<Self> {
-        let ca = wire(&pki.main.tls_ca.certificate)?;
         Ok(Self {
             database: folder.inner(name)?.join("eim.sqlite"),
-            identity: EimIdentity {
-                eim_id: name.parse()?,
-                fqdn: name.to_owned(),
-                tls_trust: Some(TrustedPublicKeyDataTls::TrustedCertificateTls(ca)),
-            },
-            signing_key: signing_key.clone(),
+            eim_id: name.parse()?,
             tls: tls.clone(),
             trust: pki.trust_anchors()?,
             roots: vec![pki.tls_root()],
@@ -222,19 +253,17 @@ impl EimSettings {
         })
     }
 
-    fn open(&self) -> anyhow::Result<Arc<Eim>> {
-        let authority =
-            LocalAuthority::new(self.identity.clone(), Arc::new(self.signing_key.clone()));
+    fn open(&self, office: &Office) -> anyhow::Result<Arc<Eim>> {
         let parts = Parts {
-            authority: Arc::new(authority),
+            authority: office.seam(),
             trust: self.trust.clone(),
             smdp: Arc::new(HttpConnector::new(self.roots.clone(), self.resolve.clone())),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         };
-        let config = Config::new(self.identity.eim_id.clone());
+        let config = Config::new(self.eim_id.clone());
         Eim::open(&self.database, StoreOptions::default(), config, parts)
-            .with_context(|| format!("the database of {} cannot be opened", self.identity.eim_id))
+            .with_context(|| format!("the database of {} cannot be opened", self.eim_id.as_str()))
     }
 }
 

@@ -2,8 +2,9 @@
 
 use anyhow::{Context, bail, ensure};
 use eim::actor::Actor;
-use eim::command::{Command, DownloadSource, Route};
-use eim::{Eim, NewDevice, Operation, OperationState, Proposal};
+use eim::{DeviceData, Eim, Operation, OperationState};
+use intent::Sealed;
+use intent::command::{Command, DownloadSource, Route};
 use rsp::binding::es2plus::{ConfirmOrder, DownloadOrder, OrderedProfile};
 use rsp::ids::{Eid, Iccid};
 use rsp::sgp22::ProfileClass;
@@ -15,7 +16,7 @@ use super::fleet::Fleet;
 use super::folder::Folder;
 use super::packages::TS48;
 use super::pki::{Pki, SMDP};
-use super::servers::Servers;
+use super::servers::{EimHost, Servers};
 
 /// PKI, servers and devices.
 pub(super) struct World<'f> {
@@ -42,14 +43,17 @@ impl Offer {
     /// To download it.
     pub(super) fn download(&self, route: Route) -> Vec<Command> {
         vec![Command::Download {
-            source: DownloadSource::ActivationCode(self.activation_code.clone()),
+            source: DownloadSource::ActivationCode {
+                smdp: SMDP.to_owned(),
+                code: Sealed::Open(self.activation_code.clone()),
+            },
             route,
             confirmation_code: None,
         }]
     }
 }
 
-pub(super) fn operator() -> Actor {
+fn operator() -> Actor {
     Actor::operator("demo")
 }
 
@@ -132,29 +136,24 @@ impl<'f> World<'f> {
             .state)
     }
 
-    /// Enters a device at the eIM.
+    /// Has a device registered, and tells the eIM what is known of it.
     pub(super) fn register(&self, eid: Eid, label: &str, token: Option<i64>) -> anyhow::Result<()> {
-        let device = NewDevice {
-            label: label.to_owned(),
+        let data = DeviceData {
+            label: Some(label.to_owned()),
             association_token: token,
-            ..NewDevice::new(eid)
+            ..DeviceData::new(eid)
         };
-        self.servers
-            .wait(self.eim()?.register_device(&operator(), device))?;
-        Ok(())
+        let (eim, office) = (self.eim()?, self.servers.eim.office());
+        self.servers.wait(async {
+            office.register(eim, eid).await?;
+            eim.enrich_device(&operator(), data).await?;
+            Ok(())
+        })
     }
 
-    /// Queues an operation.
+    /// Asks for an operation; gives it as it waits for the device.
     pub(super) fn propose(&self, eid: Eid, commands: Vec<Command>) -> anyhow::Result<Uuid> {
-        let proposal = Proposal {
-            eid,
-            commands,
-            lifetime_ms: None,
-        };
-        Ok(self
-            .servers
-            .wait(self.eim()?.propose(&operator(), proposal))?
-            .id)
+        propose(&self.servers, &self.servers.eim, eid, commands)
     }
 
     /// Queues an operation for a device of the fleet, lets the device poll, and expects the operation to be done.
@@ -217,4 +216,20 @@ impl<'f> World<'f> {
         );
         Ok(())
     }
+}
+
+/// Asks for an operation at one of the eIMs.
+pub(super) fn propose(
+    servers: &Servers,
+    host: &EimHost,
+    eid: Eid,
+    commands: Vec<Command>,
+) -> anyhow::Result<Uuid> {
+    let eim = host.eim()?;
+    let intent = servers.wait(host.office().operate(eim, eid, commands))?;
+    let operations = eim.operations_of(intent, None, 1)?;
+    let operation = operations
+        .first()
+        .context("the eIM has no operation of the intent")?;
+    Ok(operation.id)
 }

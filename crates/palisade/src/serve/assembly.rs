@@ -5,60 +5,72 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use edge::tls::{TlsConfig, TlsVersion};
-use eim::authority::{Authority, EimIdentity, LocalAuthority};
+use eim::authority::Authority;
 use eim::es9::HttpConnector;
 use eim::{Config, Eim, Parts};
-use pki::{Certificate, ChainPolicy, FileKeyStore, KeyName, KeyStore, TrustAnchors};
-use rsp::sgp22::SubjectPublicKeyInfo;
-use rsp::sgp32::{EimConfigurationData, EimId, TrustedPublicKeyDataTls};
+use pki::{Certificate, ChainPolicy, FileKeyStore, KeyName, TrustAnchors};
+use rsp::sgp32::EimId;
 use store::{Durability, StoreOptions};
 
 use crate::adapters::{SystemClock, SystemEntropy};
-use crate::config::{self, File, TlsTrust, TlsVersionMin};
+use crate::authority::{AuthorityClient, AuthorityFolder, Connection};
+use crate::config::{self, AuthorityPlace, File, TlsVersionMin};
 use crate::trust;
 
-/// Who an eIM is, with the key to show it.
+/// Who an eIM is.
 pub(crate) struct Identity {
     pub(crate) eim_id: EimId,
     pub(crate) fqdn: String,
-    authority: Arc<LocalAuthority>,
 }
 
 /// Keys of an eIM in its data folder.
 const KEYS_FOLDER: &str = "keys";
 const DATABASE: &str = "eim.sqlite";
-pub(crate) const TLS_KEY_CONTEXT: &str = "eim.tls_certificate and the key eim.tls_key must belong together; `palisade eim init` makes a pair";
+pub(crate) const TLS_KEY_CONTEXT: &str = "eim.tls_certificate and the key eim.tls_key must belong together; `palisade init` makes a pair";
 
 impl Identity {
-    /// Reads names and keys.
+    /// Reads names.
     pub(crate) fn load(data: &Path, file: &File) -> anyhow::Result<Self> {
         let (Some(id), Some(fqdn)) = (&file.eim.id, &file.eim.fqdn) else {
             bail!(
-                "the eIM in {data} has no name yet; set eim.id and eim.fqdn in {data}/{file}, or make both with: palisade eim init --data {data}",
+                "the eIM in {data} has no name yet; set eim.id and eim.fqdn in {data}/{file}, or make both with: palisade init --data {data} --fqdn HOST",
                 data = data.display(),
                 file = config::FILE_NAME,
             );
         };
-        let eim_id = config::check_eim_id(id)?;
-        let signer = keys(data)?
-            .signer(&key_name(&file.eim.signing_key)?)
-            .context("the eIM signing key cannot be used; `palisade eim init` makes one")?;
-        let identity = EimIdentity {
-            eim_id: eim_id.clone(),
-            fqdn: fqdn.clone(),
-            tls_trust: tls_trust(file)?,
-        };
         Ok(Self {
-            eim_id,
+            eim_id: config::check_eim_id(id)?,
             fqdn: fqdn.clone(),
-            authority: Arc::new(LocalAuthority::new(identity, signer)),
         })
     }
+}
 
-    /// What a device needs for AddInitialEim.
-    pub(crate) fn association_data(&self) -> EimConfigurationData {
-        self.authority.association_data()
-    }
+/// A connection to the authority of an eIM.
+pub(super) fn authority(place: &AuthorityPlace) -> anyhow::Result<Arc<AuthorityClient>> {
+    let connection = match place {
+        AuthorityPlace::Child(folder) => Connection::socket(AuthorityFolder::new(folder).socket()),
+        AuthorityPlace::Socket(path) => Connection::socket(path.clone()),
+        AuthorityPlace::Remote {
+            address,
+            server_ca,
+            certificate,
+            key,
+        } => {
+            let der = |path: &Path| -> anyhow::Result<Vec<Vec<u8>>> {
+                let chain = trust::read_chain(path)?;
+                Ok(chain.iter().map(|one| one.der().to_vec()).collect())
+            };
+            let roots = der(server_ca).context("authority.server_ca cannot be used")?;
+            let chain = der(certificate).context("authority.client_certificate cannot be used")?;
+            let key = crate::authority::read_tls_key(key)
+                .context("authority.client_key cannot be used")?;
+            let identity = edge::tls::Identity::from_der(chain, key).context(
+                "authority.client_certificate and authority.client_key must belong together",
+            )?;
+            Connection::remote(address, roots, identity)?
+        }
+    };
+    Ok(Arc::new(AuthorityClient::new(connection)))
 }
 
 /// The key store of a data folder.
@@ -85,7 +97,12 @@ pub(super) fn euicc_trust(file: &File) -> anyhow::Result<TrustAnchors> {
 }
 
 /// Opens the database with everything around it.
-pub(super) fn open(data: &Path, file: &File, identity: &Identity) -> anyhow::Result<Arc<Eim>> {
+pub(super) fn open(
+    data: &Path,
+    file: &File,
+    identity: &Identity,
+    authority: Arc<dyn Authority>,
+) -> anyhow::Result<Arc<Eim>> {
     let anchors = euicc_trust(file)?;
     let roots = trust::read_roots(&file.path(&file.eim.smdp_trust))
         .context("the roots of SM-DP+s cannot be read (eim.smdp_trust)")?;
@@ -114,7 +131,7 @@ pub(super) fn open(data: &Path, file: &File, identity: &Identity) -> anyhow::Res
         false => Durability::Full,
     };
     let parts = Parts {
-        authority: Arc::clone(&identity.authority) as Arc<dyn Authority>,
+        authority,
         trust: anchors,
         smdp: Arc::new(HttpConnector::new(roots, resolve)),
         clock: Arc::new(SystemClock),
@@ -133,7 +150,7 @@ pub(crate) fn tls_config(data: &Path, file: &File) -> anyhow::Result<TlsConfig> 
     let chain = tls_chain(file)?;
     let key = keys(data)?
         .load(&key_name(&file.eim.tls_key)?)
-        .context("the TLS key cannot be used; `palisade eim init` makes one")?;
+        .context("the TLS key cannot be used; `palisade init` makes one")?;
     let identity = edge::tls::Identity::from_der(
         chain
             .iter()
@@ -154,39 +171,4 @@ pub(crate) fn tls_config(data: &Path, file: &File) -> anyhow::Result<TlsConfig> 
 fn tls_chain(file: &File) -> anyhow::Result<Vec<Certificate>> {
     trust::read_chain(&file.path(&file.eim.tls_certificate))
         .context("the certificate of ESipa cannot be used (eim.tls_certificate)")
-}
-
-fn tls_trust(file: &File) -> anyhow::Result<Option<TrustedPublicKeyDataTls>> {
-    let end_entity = || -> anyhow::Result<Certificate> {
-        tls_chain(file)?
-            .into_iter()
-            .next()
-            .context("eim.tls_certificate holds no certificate")
-    };
-    let pinned = |certificate: &Certificate| -> anyhow::Result<_> {
-        let certificate = rsp::sgp22::Certificate::from_der_bytes(certificate.der().to_vec())
-            .context("the certificate cannot be carried in a message")?;
-        Ok(TrustedPublicKeyDataTls::TrustedCertificateTls(certificate))
-    };
-    Ok(match file.eim.tls_trust {
-        TlsTrust::None => None,
-        TlsTrust::Key => {
-            let certificate = end_entity()?;
-            let key = certificate
-                .public_key()
-                .context("the TLS key is of a kind that is not supported")?;
-            let key = SubjectPublicKeyInfo::from_der_bytes(key.to_spki_der())
-                .context("the TLS key cannot be carried in a message")?;
-            Some(TrustedPublicKeyDataTls::TrustedEimPkTls(key))
-        }
-        TlsTrust::Certificate => Some(pinned(&end_entity()?)?),
-        TlsTrust::Ca => {
-            let path = file
-                .eim
-                .tls_ca
-                .as_ref()
-                .context("eim.tls_trust = \"ca\" needs eim.tls_ca")?;
-            Some(pinned(&trust::read_certificate(&file.path(path))?)?)
-        }
-    })
 }

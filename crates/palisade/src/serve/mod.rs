@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::adapters::{SystemClock, is_private_directory};
-use crate::config::File;
+use crate::authority::{AuthorityFolder, Child, Remembered};
+use crate::config::{AuthorityPlace, File};
 use crate::control::{self, ServerInfo};
 
 pub(crate) use assembly::{Identity, TLS_KEY_CONTEXT, tls_config};
@@ -28,18 +29,39 @@ pub(crate) struct Running {
     esipa: JoinHandle<Drained>,
     control: JoinHandle<std::io::Result<()>>,
     tasks: Vec<JoinHandle<()>>,
+    authority: Option<Child>,
 }
 
-/// Starts an eIM: opens its database and listens.
+/// Starts an eIM: starts its authority or asks for it, opens the database and listens.
 pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
     is_private_directory(data)?;
     for (name, means) in file.insecure() {
         tracing::warn!(setting = name, "INSECURE: {means}");
     }
     let identity = Identity::load(data, file)?;
-    let eim = assembly::open(data, file, &identity)?;
     let tls = tls_config(data, file)?;
+    // First of all: it is the lock of the folder, so a second server does not get as far as the authority.
     let socket = control::listen(&data.join(control::EIM_SOCKET))?;
+    let remembered = Arc::new(Remembered::load(data)?);
+    let place = file.authority.place(&file.folder, data)?;
+    let authority = assembly::authority(&place)?;
+    let child = match &place {
+        AuthorityPlace::Child(folder) => {
+            let folder = AuthorityFolder::existing(folder)?;
+            let path = remembered.path();
+            Some(Child::start(&folder, path, &file.log, &authority).await?)
+        }
+        AuthorityPlace::Socket(_) | AuthorityPlace::Remote { .. } => {
+            // What was rolled back or forked is refused here, and an authority that is away now is waited for.
+            match authority.status().await {
+                Ok(_) => remembered.update(&authority).await?,
+                Err(error) => tracing::error!("{error}; nothing is signed until it is there"),
+            }
+            None
+        }
+    };
+    let eim = assembly::open(data, file, &identity, Arc::clone(&authority) as Arc<_>)?;
+    check_identity(&eim, &identity).await?;
     let server = Server::bind(file.eim.listen, tls, file.limits.to_edge()).await?;
     let address = server.local_addr();
     let counters = server.counters();
@@ -54,7 +76,7 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
         counters: Arc::clone(&counters),
     };
     let (stop, stopped) = watch::channel(false);
-    let router = control::router(Arc::clone(&eim), info);
+    let router = control::router(Arc::clone(&eim), Arc::clone(&authority), info);
     let esipa = tokio::spawn(
         server.serve_handler(EsipaHandler::new(Arc::clone(&eim)), until(stopped.clone())),
     );
@@ -66,8 +88,15 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
         )),
         tokio::spawn(tasks::forward_notifications(
             Arc::clone(&eim),
-            until(stopped),
+            until(stopped.clone()),
         )),
+        tokio::spawn(tasks::follow(Arc::clone(&eim), until(stopped.clone()))),
+        tokio::spawn(tasks::associate(Arc::clone(&eim), until(stopped.clone()))),
+        tokio::spawn(tasks::report_results(
+            Arc::clone(&eim),
+            until(stopped.clone()),
+        )),
+        tokio::spawn(tasks::remember(authority, remembered, until(stopped))),
     ];
     tracing::info!(
         eim_id = %eim.eim_id(),
@@ -84,13 +113,37 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
         esipa,
         control,
         tasks,
+        authority: child,
     })
+}
+
+/// The authority says who the eIM is; settings that say something else would confuse devices and people.
+async fn check_identity(eim: &Eim, identity: &Identity) -> anyhow::Result<()> {
+    let data = match eim.association_data().await {
+        Ok(data) => data,
+        // It is away; the feed is not followed either until it is back.
+        Err(_) => return Ok(()),
+    };
+    anyhow::ensure!(
+        data.eim_id == identity.eim_id,
+        "eim.id is {:?}, and the authority is that of {:?}; they must be the same",
+        identity.eim_id.as_str(),
+        data.eim_id.as_str()
+    );
+    if data.eim_fqdn.as_deref() != Some(identity.fqdn.as_str()) {
+        tracing::warn!(
+            fqdn = identity.fqdn,
+            authority = data.eim_fqdn,
+            "new devices are told the authority's host name of this eIM, which is another one (authority.fqdn)"
+        );
+    }
+    Ok(())
 }
 
 impl Running {
     /// Reads again what may change while the server runs: the certificate of ESipa, and the CIs of
     /// eUICCs with their CRLs. What cannot be read stays as it was.
-    pub(crate) fn reload(&self, data: &Path, file: &File) {
+    pub(crate) async fn reload(&self, data: &Path, file: &File) {
         let certificate =
             tls_config(data, file).and_then(|tls| self.tls.replace(tls).context(TLS_KEY_CONTEXT));
         match certificate {
@@ -106,6 +159,9 @@ impl Running {
             }
             Err(error) => tracing::error!("the CIs of eUICCs stay the old ones: {error:#}"),
         }
+        if let Some(authority) = &self.authority {
+            authority.reload().await;
+        }
     }
 
     /// Lets requests under way end, writes what is only in memory, and closes the database.
@@ -117,6 +173,7 @@ impl Running {
             esipa,
             control,
             tasks,
+            authority,
             ..
         } = self;
         // Nobody listening any more is as good.
@@ -129,6 +186,10 @@ impl Running {
         eim.shut_down()
             .await
             .context("the database could not be closed properly")?;
+        // Last: the requests under way needed it.
+        if let Some(authority) = authority {
+            authority.stop().await?;
+        }
         log_counters(
             counters.values(),
             eim.device_count().unwrap_or_default(),

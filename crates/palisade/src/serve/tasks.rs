@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use eim::Eim;
 
+use crate::authority::{AuthorityClient, Remembered};
+
 /// When devices were last heard of is at most this old in the database.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// New notifications wait at most this long.
@@ -49,6 +51,101 @@ pub(super) async fn forward_notifications(eim: Arc<Eim>, stopped: impl Future<Ou
                 FLUSH_EVERY
             }
         };
+    }
+}
+
+/// What the authority decided is looked for at least this often.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
+/// Follows the authority's feed.
+pub(super) async fn follow(eim: Arc<Eim>, stopped: impl Future<Output = ()>) {
+    let mut trouble = Trouble::default();
+    let mut stopped = pin!(stopped);
+    while !is_over(FOLLOW_EVERY, stopped.as_mut()).await {
+        match eim.follow().await {
+            Ok(_) => trouble.is_over("the authority's feed is followed again"),
+            Err(error) => trouble.say(&error, "the authority's feed cannot be followed"),
+        }
+    }
+}
+
+/// Tells the authority what new eUICCs showed.
+pub(super) async fn associate(eim: Arc<Eim>, stopped: impl Future<Output = ()>) {
+    let mut trouble = Trouble::default();
+    let mut stopped = pin!(stopped);
+    while !is_over(FOLLOW_EVERY, stopped.as_mut()).await {
+        match eim.associate_devices().await {
+            Ok(_) => trouble.is_over("the authority takes associations again"),
+            Err(error) => trouble.say(&error, "the authority cannot be told of associations"),
+        }
+    }
+}
+
+/// Gives the authority what eUICCs answered.
+pub(super) async fn report_results(eim: Arc<Eim>, stopped: impl Future<Output = ()>) {
+    let mut trouble = Trouble::default();
+    let mut stopped = pin!(stopped);
+    loop {
+        tokio::select! {
+            () = stopped.as_mut() => break,
+            () = eim.results_waiting() => {}
+            () = tokio::time::sleep(FOLLOW_EVERY) => {}
+        }
+        loop {
+            match eim.report_results().await {
+                Ok(0) => {
+                    trouble.is_over("the authority takes results again");
+                    break;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    trouble.say(&error, "the authority cannot be given results");
+                    break;
+                }
+            }
+        }
+    }
+    // What came in at the end. What does not reach it now does after the next start.
+    let _ = tokio::time::timeout(FOLLOW_EVERY, eim.report_results()).await;
+}
+
+/// Remembers the authority's newest checkpoint.
+pub(super) async fn remember(
+    authority: Arc<AuthorityClient>,
+    remembered: Arc<Remembered>,
+    stopped: impl Future<Output = ()>,
+) {
+    let mut stopped = pin!(stopped);
+    loop {
+        let is_over = is_over(FOLLOW_EVERY, stopped.as_mut()).await;
+        if let Err(error) = remembered.update(&authority).await {
+            tracing::warn!("the authority's checkpoint is not remembered: {error:#}");
+        }
+        if is_over {
+            return;
+        }
+    }
+}
+
+/// Something that goes on for a while is said once, and when it is over.
+#[derive(Default)]
+struct Trouble {
+    said: Option<String>,
+}
+
+impl Trouble {
+    fn say(&mut self, error: &(dyn std::error::Error + 'static), what: &str) {
+        let text = error.to_string();
+        if self.said.as_ref() != Some(&text) {
+            tracing::error!(error, "{what}");
+            self.said = Some(text);
+        }
+    }
+
+    fn is_over(&mut self, what: &str) {
+        if self.said.take().is_some() {
+            tracing::info!("{what}");
+        }
     }
 }
 

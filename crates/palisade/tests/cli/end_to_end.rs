@@ -105,8 +105,9 @@ impl Lab {
     /// Proposes a change, polls, and gives what became of it.
     fn execute(&self, arguments: &[&str], poll: &[&str]) -> Value {
         let proposed = self.eim(arguments);
+        assert_eq!(proposed["state"], "approved", "{proposed}");
         let polled = self.poll_with(poll);
-        let id = proposed["id"].as_str().unwrap();
+        let id = proposed["operations"][0]["id"].as_str().unwrap();
         let operation = self.eim(&["operation", "show", id]);
         assert_ne!(operation["state"], "queued", "{}{}", polled.out, polled.err);
         operation
@@ -333,7 +334,6 @@ fn a_device_does_not_talk_to_an_impostor() {
     let lab = Lab::new();
     // Association data of another eIM, at the address of the one that answers.
     lab.folder.ok(&[
-        "eim",
         "init",
         "--data",
         "other",
@@ -341,6 +341,8 @@ fn a_device_does_not_talk_to_an_impostor() {
         "localhost:8443",
         "--eim-id",
         "other.example.com",
+        "--break-glass",
+        "other.key",
     ]);
     lab.folder.ok(&[
         "eim",
@@ -516,7 +518,7 @@ fn waiting_for_a_new_device_has_its_euicc_sign_something() {
     let operations = lab.eim(&["operation", "list", &lab.eid]);
     let by_operator = operations["operations"].as_array().unwrap().iter();
     let by_operator =
-        by_operator.filter(|it| it["actor"].as_str().unwrap().starts_with("operator:"));
+        by_operator.filter(|it| it["actor"].as_str().unwrap().starts_with("principal:"));
     assert_eq!(by_operator.count(), 1, "asked once: {operations}");
 }
 

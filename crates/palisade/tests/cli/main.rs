@@ -9,6 +9,7 @@
 
 mod support;
 
+mod authority;
 mod bench;
 mod decode;
 mod end_to_end;

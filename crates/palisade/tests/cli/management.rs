@@ -87,7 +87,7 @@ fn a_killed_server_starts_again_with_everything_it_had() {
     let server = start_eim(&folder);
     let device = folder.json(&["device", "show", "--data", "eim", &eid]);
     assert_eq!(device["label"], "kept");
-    let id = operation["id"].as_str().unwrap();
+    let id = operation["operations"][0]["id"].as_str().unwrap();
     assert_eq!(
         folder.json(&["operation", "show", "--data", "eim", id])["state"],
         "queued"
@@ -118,7 +118,11 @@ fn devices_are_registered_listed_and_retired() {
         ))
         .refused(
             1,
-            &["do not belong to an eUICC with this EID", eid.as_str()],
+            &[
+                "what came along was not taken",
+                "do not belong to an eUICC with this EID",
+                eid.as_str(),
+            ],
         );
     let device = folder.json(&with(
         &[
@@ -137,9 +141,10 @@ fn devices_are_registered_listed_and_retired() {
     );
     folder
         .run(&with(&["device", "register", &eid]))
-        .refused(1, &["registered already", "palisade device show"]);
+        .refused(1, &["registered"]);
+    let unknown = rsp::ids::Eid::with_check_digits("890490320000000000000000000001").unwrap();
     folder
-        .run(&with(&["device", "show", OTHER_EID]))
+        .run(&with(&["device", "show", &unknown.to_string()]))
         .refused(1, &["no device with EID", "palisade device register"]);
 
     folder.ok(&with(&["device", "retire", &eid]));
@@ -153,9 +158,13 @@ fn devices_are_registered_listed_and_retired() {
         .iter()
         .map(|event| event["kind"].as_str().unwrap())
         .collect();
-    assert_eq!(kinds, ["device-registered", "device-retired"]);
-    let actor = events["events"][0]["actor"].as_str().unwrap();
-    assert!(actor.starts_with("operator:") && actor.len() > 9, "{actor}");
+    assert_eq!(
+        kinds,
+        ["device-registered", "device-enriched", "device-retired"]
+    );
+    assert_eq!(events["events"][0]["actor"], "principal:ci");
+    let enriched = events["events"][1]["actor"].as_str().unwrap();
+    assert!(enriched.starts_with("operator:"), "{enriched}");
 }
 
 #[test]
@@ -271,13 +280,17 @@ fn operations_are_proposed_shown_and_withdrawn_and_codes_are_hidden() {
         "--confirmation-code",
         "471147",
     ]);
-    assert_eq!(proposed["state"], "queued");
-    let id = proposed["id"].as_str().unwrap();
+    assert_eq!(proposed["operations"][0]["state"], "queued");
+    let id = proposed["operations"][0]["id"].as_str().unwrap();
+    let intent = proposed["id"].as_str().unwrap();
     let mut everything = vec![proposed.to_string()];
     for arguments in [
         &["operation", "show", "--data", "eim", id][..],
         &["operation", "list", "--data", "eim", &eid],
         &["device", "events", "--data", "eim", &eid],
+        &["intent", "show", "--data", "eim", intent],
+        &["intent", "list", "--data", "eim"],
+        &["device", "history", "--data", "eim", &eid],
     ] {
         everything.push(folder.ok(arguments));
         everything.push(folder.json(arguments).to_string());
@@ -346,11 +359,6 @@ fn errors_are_problem_details_that_say_what_to_do() {
     let _server = start_eim(&folder);
     let unregistered = format!("/v1/devices/{OTHER_EID}");
     let propose = format!("/v1/devices/{eid}/operations");
-    let long_label = format!(r#"{{"eid":"{eid}","label":"{}"}}"#, "x".repeat(201));
-    assert_eq!(
-        post(&folder, "/v1/devices", &format!(r#"{{"eid":"{eid}"}}"#)).0,
-        201
-    );
     for (answer, status, word) in [
         (get(&folder, "/v2"), 404, "no-such-path"),
         (post(&folder, "/v1/status", ""), 405, "no-such-method"),
@@ -363,39 +371,25 @@ fn errors_are_problem_details_that_say_what_to_do() {
         ),
         (get(&folder, "/v1/devices?offset=1"), 400, "invalid-request"),
         (get(&folder, "/v1/operations/1"), 400, "invalid-request"),
-        (post(&folder, "/v1/devices", "{"), 400, "invalid-request"),
         (
-            post(
-                &folder,
-                "/v1/devices",
-                &format!(r#"{{"eid":"{eid}","x":1}}"#),
-            ),
+            post(&folder, "/v1/devices/data", "{"),
             400,
             "invalid-request",
         ),
         (
-            post(&folder, "/v1/devices", &format!(r#"{{"eid":"{eid}"}}"#)),
-            409,
-            "device-exists",
-        ),
-        (
-            post(&folder, "/v1/devices", &long_label),
+            post(&folder, "/v1/devices/data", r#"{"devices":[],"x":1}"#),
             400,
             "invalid-request",
         ),
+        // Changes are intents, and nothing else.
+        (post(&folder, "/v1/devices", "{}"), 405, "no-such-method"),
+        (post(&folder, &propose, "{}"), 405, "no-such-method"),
+        (post(&folder, "/v1/intents", "{}"), 400, "invalid-request"),
+        (get(&folder, "/v1/intents/AAAA"), 400, "invalid-request"),
         (
-            post(&folder, &propose, r#"{"commands":[]}"#),
-            422,
-            "commands",
-        ),
-        (
-            post(
-                &folder,
-                &propose,
-                r#"{"commands":[{"command":"get-rat"}],"lifetime_s":0}"#,
-            ),
-            400,
-            "invalid-request",
+            get(&folder, &format!("/v1/intents/{}", "A".repeat(43))),
+            404,
+            "unknown",
         ),
     ] {
         let (found, head, problem) = answer;
@@ -419,7 +413,7 @@ fn errors_are_problem_details_that_say_what_to_do() {
     }
     // Larger than any import: refused before it is read.
     let huge = format!(
-        "POST /v1/devices/import HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+        "POST /v1/intents HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
         1_u64 << 40
     );
     let (status, _, problem) = request(&folder, &huge);

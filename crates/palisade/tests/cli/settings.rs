@@ -126,12 +126,16 @@ fn a_server_without_what_it_needs_says_what_to_do() {
     let folder = Folder::new();
     folder
         .run(&["serve", "--data", "none"])
-        .refused(1, &["no data folder none", "palisade eim init --data none"]);
+        .refused(1, &["no data folder none", "palisade init --data none"]);
 
-    folder.ok(&["eim", "init", "--data", "alone", "--fqdn", "eim.lab"]);
+    folder.ok(&["init", "--data", "alone", "--fqdn", "eim.lab"]);
     folder
         .run(&["serve", "--data", "alone"])
         .refused(1, &["no CI certificate", "trust/euicc"]);
+    fs::remove_dir_all(folder.path("alone/authority")).unwrap();
+    folder
+        .run(&["serve", "--data", "alone"])
+        .refused(1, &["no authority in alone/authority", "palisade init"]);
 
     let (folder, _) = prepared();
     fs::set_permissions(folder.path("eim"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -140,7 +144,7 @@ fn a_server_without_what_it_needs_says_what_to_do() {
         .refused(1, &["mode 755", "chmod 700"]);
     fs::set_permissions(folder.path("eim"), fs::Permissions::from_mode(0o700)).unwrap();
 
-    let key = folder.path("eim/keys/eim-signing.pem");
+    let key = folder.path("eim/authority/keys/eim-signing.pem");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     folder
         .run(&["serve", "--data", "eim"])
@@ -148,20 +152,18 @@ fn a_server_without_what_it_needs_says_what_to_do() {
     fs::remove_file(&key).unwrap();
     folder
         .run(&["serve", "--data", "eim"])
-        .refused(1, &["signing key", "there is no key"]);
+        .refused(1, &["signing key", "No such file"]);
 }
 
 #[test]
 fn initialising_never_replaces_anything() {
     let (folder, _) = prepared();
-    let before = fs::read(folder.path("eim/keys/eim-signing.pem")).unwrap();
+    let before = fs::read(folder.path("eim/authority/keys/eim-signing.pem")).unwrap();
     folder
-        .run(&[
-            "eim", "init", "--data", "eim", "--pki", "pki", "--fqdn", "other:1",
-        ])
-        .refused(1, &["palisade.toml is there already"]);
+        .run(&["init", "--data", "eim", "--pki", "pki", "--fqdn", "other:1"])
+        .refused(1, &["there is an authority", "nothing is replaced"]);
     assert_eq!(
-        fs::read(folder.path("eim/keys/eim-signing.pem")).unwrap(),
+        fs::read(folder.path("eim/authority/keys/eim-signing.pem")).unwrap(),
         before
     );
     assert_eq!(

@@ -36,6 +36,10 @@ impl Folder {
             .args(arguments)
             .current_dir(self.0.path())
             .env_clear();
+        // Every change is signed; by the machine of the lab unless a test says otherwise.
+        if self.path(KEY).exists() {
+            command.env("PALISADE_KEY", KEY);
+        }
         command
     }
 
@@ -192,25 +196,31 @@ pub(crate) fn data(name: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A folder with a PKI and an eIM that is not started, and the EID of the one eUICC of the PKI.
+/// The key of the machine that asks for changes.
+pub(crate) const KEY: &str = "ci.key";
+/// The passkey of the owner.
+pub(crate) const OWNER: &str = "alice.json";
+/// Where the owner's one-time code lies until it is used.
+const CODE: &str = "owner-code";
+
+/// A folder with a PKI and an eIM that is not started, and the EID of the one eUICC of the PKI. The policy asks for no
+/// approvals.
 pub(crate) fn prepared() -> (Folder, String) {
+    prepared_with(&["--insecure-no-approvals"])
+}
+
+/// The same with other options of `init`.
+pub(crate) fn prepared_with(options: &[&str]) -> (Folder, String) {
     let folder = Folder::new();
     let made = folder.json(&["pki", "new", "-d", "pki"]);
     let eid = made["eids"][0].as_str().unwrap().to_owned();
-    folder.ok(&[
-        "eim",
-        "init",
-        "--data",
-        "eim",
-        "--pki",
-        "pki",
-        "--fqdn",
-        "localhost:8443",
-    ]);
+    let init = ["init", "--data", "eim", "--pki", "pki"];
+    let made = folder.json(&[&init[..], &["--fqdn", "localhost:8443"], options].concat());
+    fs::write(folder.path(CODE), made["code"].as_str().unwrap()).unwrap();
     (folder, eid)
 }
 
-/// Starts the eIM of a prepared folder.
+/// Starts the eIM of a prepared folder. At the first time the owner enrols and admits the machine.
 pub(crate) fn start_eim(folder: &Folder) -> Server {
     start_eim_with(folder, &[])
 }
@@ -220,6 +230,34 @@ pub(crate) fn start_eim_with(folder: &Folder, more: &[&str]) -> Server {
 }
 
 pub(crate) fn start_eim_in(folder: &Folder, more: &[&str], environment: &[(&str, &str)]) -> Server {
+    let server = start_eim_alone(folder, more, environment);
+    if let Ok(code) = fs::read_to_string(folder.path(CODE)) {
+        enrol(folder, &code, "alice", OWNER);
+        fs::remove_file(folder.path(CODE)).unwrap();
+        let create = ["key", "create", "ci", "--data", "eim", "--out", KEY];
+        let may = ["--grant", "operator", "--grant", "fleet-admin"];
+        folder.ok(&[&create[..], &may, &["--passkey", OWNER]].concat());
+    }
+    server
+}
+
+/// Starts the eIM of a prepared folder, and enrols nobody.
+pub(crate) fn start_eim_alone(
+    folder: &Folder,
+    more: &[&str],
+    environment: &[(&str, &str)],
+) -> Server {
     let arguments = [&["serve", "--data", "eim", "--listen", "127.0.0.1:0"], more].concat();
     folder.serve_with(&arguments, environment, &["eim", "status", "--data", "eim"])
+}
+
+/// The owner's one-time code, of a folder in which nobody is enrolled yet.
+pub(crate) fn owner_code(folder: &Folder) -> String {
+    fs::read_to_string(folder.path(CODE)).unwrap()
+}
+
+/// Enrols a person with a passkey in this file.
+pub(crate) fn enrol(folder: &Folder, code: &str, name: &str, passkey: &str) {
+    let enrol = ["enrol", "--data", "eim", "--code", code, "--name", name];
+    folder.ok(&[&enrol[..], &["--software-passkey", passkey]].concat());
 }

@@ -27,11 +27,21 @@ impl Control {
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<(u16, Value), Broken> {
-        self.exchange("GET", path, "")
+        self.exchange("GET", path, &[], "")
     }
 
     pub(crate) fn post(&self, path: &str, body: &str) -> Result<(u16, Value), Broken> {
-        self.exchange("POST", path, body)
+        self.exchange("POST", path, &[], body)
+    }
+
+    /// With header fields of its own: a signed request.
+    pub(crate) fn post_with(
+        &self,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Result<(u16, Value), Broken> {
+        self.exchange("POST", path, fields, body)
     }
 
     /// What a server that is not being killed answers with success.
@@ -42,11 +52,21 @@ impl Control {
         answer
     }
 
-    fn exchange(&self, method: &str, path: &str, body: &str) -> Result<(u16, Value), Broken> {
+    fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Result<(u16, Value), Broken> {
         let mut stream = UnixStream::connect(&self.0).map_err(|_| Broken::NotSent)?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let fields: String = fields
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}Content-Length: {}\r\n\r\n",
             body.len()
         );
         let sent = stream

@@ -89,7 +89,7 @@ impl<'a> Judge<'a> {
         let by_operator: Vec<&str> = self
             .operations
             .iter()
-            .filter(|one| one["actor"].as_str().unwrap().starts_with("operator:"))
+            .filter(|one| one["actor"].as_str().unwrap().starts_with("principal:"))
             .map(|one| one["id"].as_str().unwrap())
             .collect();
         let expected: Vec<&str> = accepted.iter().map(|one| one.id.as_str()).collect();
@@ -222,7 +222,7 @@ impl<'a> Judge<'a> {
         // What an operator proposed earlier has the lower counter.
         let counters: Vec<i64> = self
             .with_counter()
-            .filter(|(_, one)| one["actor"].as_str().unwrap().starts_with("operator:"))
+            .filter(|(_, one)| one["actor"].as_str().unwrap().starts_with("principal:"))
             .map(|(counter, _)| counter)
             .collect();
         assert!(

@@ -4,6 +4,7 @@ pub(crate) mod card;
 pub(crate) mod control;
 pub(crate) mod device;
 pub(crate) mod judge;
+pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod operator;
 pub(crate) mod process;

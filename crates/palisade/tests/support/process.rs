@@ -9,6 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 use super::control::Control;
+use super::machine::Machine;
+
+/// Files of the machine that asks, and of the owner.
+const KEY: &str = "ci.key";
+const OWNER: &str = "alice.json";
+/// The installation of an eIM under the example name.
+const INSTALLATION: &str = "eim.example.com/ledger";
 
 /// A folder with a PKI and the data of an eIM.
 pub(crate) struct Folder(tempfile::TempDir);
@@ -18,17 +25,35 @@ impl Folder {
     pub(crate) fn prepared() -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         folder.run(&["pki", "new", "-d", "pki"]);
-        folder.run(&[
-            "eim",
-            "init",
-            "--data",
-            "eim",
-            "--pki",
-            "pki",
-            "--fqdn",
-            "eim.example.com",
-        ]);
+        let init = ["init", "--data", "eim", "--pki", "pki"];
+        let options = ["--fqdn", "eim.example.com", "--insecure-no-approvals"];
+        let made = folder.json(&[&init[..], &options].concat());
+        folder.settle_in(made["code"].as_str().unwrap());
         folder
+    }
+
+    /// The owner enrols, and admits a machine.
+    fn settle_in(&self, code: &str) {
+        let mut server = self.spawn();
+        server.ready();
+        let enrol = ["enrol", "--data", "eim", "--name", "alice", "--code", code];
+        self.run(&[&enrol[..], &["--software-passkey", OWNER]].concat());
+        let create = ["key", "create", "ci", "--data", "eim", "--out", KEY];
+        let may = ["--grant", "operator", "--grant", "fleet-admin"];
+        self.run(&[&create[..], &may, &["--passkey", OWNER]].concat());
+        server.terminate();
+        assert!(server.ended().success());
+    }
+
+    /// Whoever asks for changes, by the machine's key.
+    pub(crate) fn machine(&self) -> Machine {
+        Machine::new(&self.path(KEY), INSTALLATION)
+    }
+
+    /// The process of the authority, for killing it.
+    pub(crate) fn authority_pid(&self) -> Option<u32> {
+        let (_, status) = self.control().get("/v1/authority").ok()?;
+        status["pid"].as_u64()?.try_into().ok()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -37,6 +62,20 @@ impl Folder {
 
     pub(crate) fn control(&self) -> Control {
         Control::new(&self.path("eim"))
+    }
+
+    /// Runs a command that must succeed, and reads its output.
+    fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self
+            .command(&[arguments, &["--output", "json"]].concat())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// Runs a command that must succeed.

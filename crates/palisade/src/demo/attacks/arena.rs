@@ -1,8 +1,8 @@
 //! Where attacks are made and watched.
 
 use anyhow::{Context, bail, ensure};
-use eim::command::Command;
 use eim::{Device as Record, OperationState};
+use intent::command::Command;
 use rsp::der::{Element, Writer};
 use rsp::ids::Eid;
 use rsp::sgp32::{

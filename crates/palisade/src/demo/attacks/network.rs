@@ -1,8 +1,8 @@
 //! What anybody who reaches the servers can send them.
 
 use anyhow::{bail, ensure};
-use eim::command::Route;
 use http::StatusCode;
+use intent::command::Route;
 use rsp::binding::esipa;
 use rsp::binding::http::{Binding, Interface, PATH_ASN1};
 use rsp::sgp32::{

@@ -1,7 +1,7 @@
 //! Packages that the eUICC must not execute, through its APDU interface.
 
 use anyhow::bail;
-use eim::command::Command;
+use intent::command::Command;
 use ipa::card::CardError;
 use pki::{Curve, PrivateKey, Signer};
 use rsp::der::{Element, Encoded};
@@ -33,7 +33,10 @@ fn control(arena: &mut Arena<'_, '_>) -> anyhow::Result<()> {
         &main.eum.certificate,
         &main.ci.certificate,
     )?;
-    let data = arena.world.eim()?.association_data();
+    let data = arena
+        .world
+        .servers
+        .wait(arena.world.eim()?.association_data())?;
     let token = device
         .ipa
         .add_initial_eims(vec![data])?

@@ -2,12 +2,12 @@
 
 use anyhow::{Context, ensure};
 use eim::OperationState;
-use eim::command::{Command, DataItem, Route};
+use intent::command::{Command, DataItem, Route};
 use ipa::Event;
 use rsp::ids::{Eid, Iccid};
 
 use super::super::pki::{EIM, SECOND_EIM, SMDP, SMDP_OID};
-use super::super::world::{World, operator};
+use super::super::world::{World, propose};
 
 /// The device that disables, deletes and downloads once more.
 const BUSY: usize = 1;
@@ -190,22 +190,12 @@ pub(super) fn enable_immediately(world: &mut World<'_>) -> anyhow::Result<String
 
 pub(super) fn add_eim(world: &mut World<'_>) -> anyhow::Result<String> {
     let eid = world.fleet.device(SHARED)?.eid;
-    let second = world.servers.second_eim.eim()?;
-    let configuration = second.association_data();
+    let host = &world.servers.second_eim;
+    let second = host.eim()?;
+    let configuration = world.servers.wait(second.association_data())?;
     // Its token is not known there yet: the second eIM learns it from the device, and believes it once a signature proves it.
-    world
-        .servers
-        .wait(second.register_device(&operator(), eim::NewDevice::new(eid)))?;
-    let commands = vec![Command::ListProfiles];
-    let proposal = eim::Proposal {
-        eid,
-        commands,
-        lifetime_ms: None,
-    };
-    let listed = world
-        .servers
-        .wait(second.propose(&operator(), proposal))?
-        .id;
+    world.servers.wait(host.office().register(second, eid))?;
+    let listed = propose(&world.servers, host, eid, vec![Command::ListProfiles])?;
     world.operate(SHARED, vec![Command::AddEim { configuration }])?;
     world.fleet.device_mut(SHARED)?.poll();
     let listed = world.servers.second_eim.eim()?.operation(listed)?;

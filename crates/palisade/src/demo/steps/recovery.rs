@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use eim::OperationState;
-use eim::command::Command;
+use intent::command::Command;
 use ipa::Event;
 use rsp::binding::esipa::Function;
 use uuid::Uuid;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::{Context, ensure};
 use eim::OperationState;
-use eim::command::Route;
+use intent::command::Route;
 use smdp::ProfileState;
 use uuid::Uuid;
 
@@ -32,7 +32,7 @@ pub(super) fn start(pki: &Pki, folder: &Folder) -> anyhow::Result<(Servers, Stri
 }
 
 pub(super) fn associate(world: &mut World<'_>) -> anyhow::Result<String> {
-    let data = world.eim()?.association_data();
+    let data = world.servers.wait(world.eim()?.association_data())?;
     for device in world.fleet.iter_mut() {
         let tokens = device.ipa.add_initial_eims(vec![data.clone()])?;
         let token = tokens.into_iter().next().flatten();

@@ -1,25 +1,23 @@
-//! Devices from a CSV file: `eid,label,association_token,counter`, of which only the first is needed.
+//! Devices from a CSV file: `eid,label,association_token`, of which only the first is needed.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use eim::actor::Actor;
-use eim::{Eim, NewDevice};
+use anyhow::bail;
+use rsp::ids::Eid;
 use serde::Serialize;
-use tokio::task::JoinSet;
 
-use super::problem::Problem;
+use crate::control::DeviceEnrichment;
 
-/// What became of a file.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct Report {
-    /// Devices registered.
-    pub(crate) registered: usize,
-    /// Lines that were not.
+/// What a file lists.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    /// Devices, each once, with their lines.
+    pub(crate) devices: Vec<(usize, Eid, DeviceEnrichment)>,
+    /// Lines that are none.
     pub(crate) refused: Vec<Refused>,
 }
 
-/// A line that registered nothing.
+/// A line that registers nothing.
 #[derive(Debug, Serialize)]
 pub(crate) struct Refused {
     /// Its number, from 1.
@@ -31,21 +29,16 @@ pub(crate) struct Refused {
 }
 
 /// Lines of one file.
-const LINES_MAX: usize = 500_000;
-/// Registrations under way at a time: the store writes them in one transaction.
-const AT_A_TIME: usize = 256;
+const LINES_MAX: usize = 1_000_000;
 
-/// Registers what a file lists. A bad line costs only itself.
-pub(crate) async fn import(eim: &Arc<Eim>, actor: &Actor, text: &str) -> Result<Report, Problem> {
+/// Reads a file. A bad line costs only itself.
+pub(crate) fn read(text: &str) -> anyhow::Result<Listed> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     if text.lines().nth(LINES_MAX).is_some() {
-        return Err(Problem::invalid(format!(
-            "a file has at most {LINES_MAX} lines"
-        )));
+        bail!("a file has at most {LINES_MAX} lines");
     }
     let mut columns = Columns::default();
-    let mut report = Report::default();
-    let mut under_way = JoinSet::new();
+    let mut listed = Listed::default();
     let mut lines_of = HashMap::new();
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
@@ -55,7 +48,7 @@ pub(crate) async fn import(eim: &Arc<Eim>, actor: &Actor, text: &str) -> Result<
         let cells = match cells(line) {
             Ok(cells) => cells,
             Err(reason) => {
-                report.refuse(number, line, reason);
+                listed.refuse(number, line, reason);
                 continue;
             }
         };
@@ -67,54 +60,29 @@ pub(crate) async fn import(eim: &Arc<Eim>, actor: &Actor, text: &str) -> Result<
             columns = Columns::named(&cells)?;
             continue;
         }
-        let device = match columns.device(&cells) {
+        let (eid, device) = match columns.device(&cells) {
             Ok(device) => device,
             Err(reason) => {
-                report.refuse(number, cells.first().map_or("", String::as_str), reason);
+                listed.refuse(number, cells.first().map_or("", String::as_str), reason);
                 continue;
             }
         };
-        // Registrations under way overtake each other, so it is decided here that the first line counts.
-        let first = *lines_of.entry(device.eid).or_insert(number);
-        if first != number {
+        let first = *lines_of.entry(eid).or_insert(number);
+        if first == number {
+            listed.devices.push((number, eid, device));
+        } else {
             let reason = format!("line {first} has this EID already");
-            report.refuse(number, &device.eid.to_string(), reason);
-            continue;
+            listed.refuse(number, &eid.to_string(), reason);
         }
-        if under_way.len() >= AT_A_TIME {
-            report.take(under_way.join_next().await);
-        }
-        let (eim, actor) = (Arc::clone(eim), actor.clone());
-        under_way.spawn(async move {
-            let eid = device.eid.to_string();
-            let outcome = eim.register_device(&actor, device).await;
-            outcome.map(|_| ()).map_err(|error| Refused {
-                line: number,
-                eid,
-                reason: Problem::from(error).detail,
-            })
-        });
     }
-    while let Some(ended) = under_way.join_next().await {
-        report.take(Some(ended));
-    }
-    report.refused.sort_by_key(|refused| refused.line);
-    Ok(report)
+    Ok(listed)
 }
 
-impl Report {
-    fn refuse(&mut self, line: usize, eid: &str, reason: String) {
+impl Listed {
+    /// Notes a line that registers nothing.
+    pub(crate) fn refuse(&mut self, line: usize, eid: &str, reason: String) {
         let eid = eid.chars().take(40).collect();
         self.refused.push(Refused { line, eid, reason });
-    }
-
-    fn take(&mut self, ended: Option<Result<Result<(), Refused>, tokio::task::JoinError>>) {
-        match ended {
-            Some(Ok(Ok(()))) => self.registered += 1,
-            Some(Ok(Err(refused))) => self.refused.push(refused),
-            Some(Err(error)) => tracing::error!(%error, "a registration broke off"),
-            None => {}
-        }
     }
 }
 
@@ -124,7 +92,6 @@ struct Columns {
     eid: usize,
     label: Option<usize>,
     association_token: Option<usize>,
-    counter: Option<usize>,
 }
 
 impl Default for Columns {
@@ -133,60 +100,59 @@ impl Default for Columns {
             eid: 0,
             label: Some(1),
             association_token: Some(2),
-            counter: Some(3),
         }
     }
 }
 
 impl Columns {
-    fn named(heading: &[String]) -> Result<Self, Problem> {
+    fn named(heading: &[String]) -> anyhow::Result<Self> {
         let mut columns = Self {
             eid: usize::MAX,
             label: None,
             association_token: None,
-            counter: None,
         };
         for (index, name) in heading.iter().enumerate() {
             match name.to_ascii_lowercase().as_str() {
                 "eid" => columns.eid = index,
                 "label" => columns.label = Some(index),
                 "association_token" => columns.association_token = Some(index),
-                "counter" => columns.counter = Some(index),
-                other => {
-                    return Err(Problem::invalid(format!(
-                        "line 1: no column is named {other:?}; there are eid, label, association_token and counter"
-                    )));
-                }
+                other => bail!(
+                    "line 1: no column is named {other:?}; there are eid, label and association_token"
+                ),
             }
         }
         if columns.eid == usize::MAX {
-            return Err(Problem::invalid("line 1: there is no column eid"));
+            bail!("line 1: there is no column eid");
         }
         Ok(columns)
     }
 
-    fn device(&self, cells: &[String]) -> Result<NewDevice, String> {
+    fn device(&self, cells: &[String]) -> Result<(Eid, DeviceEnrichment), String> {
         let cell = |column: Option<usize>| {
             column
                 .and_then(|column| cells.get(column))
                 .map_or("", String::as_str)
         };
-        let number = |name: &str, text: &str| match text {
-            "" => Ok(None),
-            text => text
-                .parse()
-                .map(Some)
-                .map_err(|_| format!("{name} {text:?} is not a number")),
-        };
-        let eid = cell(Some(self.eid))
+        let eid: Eid = cell(Some(self.eid))
             .parse()
             .map_err(|error: rsp::ids::InvalidId| error.to_string())?;
-        Ok(NewDevice {
-            label: cell(self.label).to_owned(),
-            association_token: number("association_token", cell(self.association_token))?,
-            counter: number("counter", cell(self.counter))?.unwrap_or_default(),
-            ..NewDevice::new(eid)
-        })
+        let association_token = match cell(self.association_token) {
+            "" => None,
+            text => Some(
+                text.parse()
+                    .map_err(|_| format!("association_token {text:?} is not a number"))?,
+            ),
+        };
+        let label = Some(cell(self.label))
+            .filter(|label| !label.is_empty())
+            .map(str::to_owned);
+        let device = DeviceEnrichment {
+            eid: eid.to_string(),
+            label,
+            association_token,
+            ..DeviceEnrichment::default()
+        };
+        Ok((eid, device))
     }
 }
 
@@ -257,25 +223,32 @@ mod tests {
     fn columns_stand_in_any_order_under_their_names() {
         let heading = ["Label", "EID"].map(str::to_owned);
         let columns = Columns::named(&heading).unwrap();
-        let device = columns
+        let (eid, device) = columns
             .device(&["meter 1".to_owned(), EID.to_owned()])
             .unwrap();
         assert_eq!(
-            (device.label.as_str(), device.eid.to_string().as_str()),
-            ("meter 1", EID)
+            (device.label.as_deref(), eid.to_string().as_str()),
+            (Some("meter 1"), EID)
         );
-        assert_eq!((device.association_token, device.counter), (None, 0));
+        assert_eq!(device.association_token, None);
         assert!(Columns::named(&["eid".to_owned(), "imei".to_owned()]).is_err());
         assert!(Columns::named(&["label".to_owned()]).is_err());
         let plain = Columns::default();
-        let line = [EID, "x", "77", "12"].map(str::to_owned);
-        let device = plain.device(&line).unwrap();
-        assert_eq!((device.association_token, device.counter), (Some(77), 12));
+        let line = [EID, "x", "77"].map(str::to_owned);
+        assert_eq!(plain.device(&line).unwrap().1.association_token, Some(77));
         assert!(
             plain
                 .device(&[EID, "x", "many"].map(str::to_owned))
                 .is_err()
         );
         assert!(plain.device(&["89".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_bad_line_costs_only_itself() {
+        let listed = read(&format!("eid,label\n{EID},first\n1,x\n{EID},again\n\n")).unwrap();
+        assert_eq!(listed.devices.len(), 1);
+        let lines: Vec<usize> = listed.refused.iter().map(|refused| refused.line).collect();
+        assert_eq!(lines, [3, 4]);
     }
 }

@@ -1,0 +1,311 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use ledger::{BUNDLE_JSON_MAX, Checked, FolderStore, Reader, check_bundle, verify};
+use rsp::ids::Eid;
+use serde_json::{Value, json};
+
+use super::Ending;
+use super::shared::{DataFolder, text, time};
+use crate::authority::AuthorityFolder;
+use crate::authority::read_public_key;
+use crate::authority::remembered;
+use crate::config::{AuthorityPlace, File};
+use crate::output::{self, Fields, Format, Table};
+
+/// The record: verify it, prove what is in it, check proofs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Everything that was asked, decided, signed and answered is in the record, which only grows. These commands
+need no server: the files are enough, and for a bundle the public key alone.
+
+Examples:
+  palisade ledger verify
+  palisade ledger verify --ledger copy/ledger --key ledger.pub --remembered authority-checkpoint
+  palisade ledger prove 17 --out entry-17.json
+  palisade device history <EID> --proof history.json
+  palisade ledger check-bundle history.json --key ledger.pub";
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Verify the whole record from its files alone: every entry, every hash, every chain, every signature.
+    Verify {
+        #[command(flatten)]
+        which: Which,
+        /// A checkpoint that the record has to continue, as the eIM keeps it: finds a disk that was rolled back.
+        #[arg(long, value_name = "FILE")]
+        remembered: Option<PathBuf>,
+    },
+    /// Write an entry with the proof that it is in the record.
+    Prove {
+        /// Number of the entry.
+        entry: u64,
+        #[command(flatten)]
+        which: Which,
+        /// Where to [default: the standard output].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Show an entry.
+    Show {
+        /// Number of the entry.
+        entry: u64,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Check a proof, with nothing but the public key of the ledger.
+    CheckBundle {
+        /// The file, of `ledger prove` or `device history --proof`.
+        file: PathBuf,
+        /// The public key: `ledger.pub` from the authority's folder.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+}
+
+/// Which ledger.
+#[derive(Debug, clap::Args)]
+struct Which {
+    #[command(flatten)]
+    data: DataFolder,
+    /// Folder of the ledger's files, or of a copy [default: that of the authority in the data folder].
+    #[arg(long, value_name = "FOLDER", requires = "key")]
+    ledger: Option<PathBuf>,
+    /// The public key [default: ledger.pub of the authority in the data folder].
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+impl Which {
+    fn files(&self) -> anyhow::Result<(FolderStore, ledger::PublicKey)> {
+        let (folder, key) = match (&self.ledger, &self.key) {
+            (Some(folder), Some(key)) => (folder.clone(), key.clone()),
+            (_, key) => {
+                let path = self.data.existing()?;
+                let place = File::of_data_folder(path)?.authority.place(path, path)?;
+                let AuthorityPlace::Child(folder) = place else {
+                    bail!(
+                        "the authority is not in this data folder; name a copy of its ledger with --ledger FOLDER --key FILE"
+                    );
+                };
+                let folder = AuthorityFolder::new(folder);
+                let key = key.clone().unwrap_or_else(|| folder.public_key_file());
+                (folder.ledger(), key)
+            }
+        };
+        if !folder.is_dir() {
+            bail!("there is no ledger in {}", folder.display());
+        }
+        Ok((FolderStore::reader(folder), read_public_key(&key)?))
+    }
+}
+
+pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
+    match args.command {
+        Command::Verify { which, remembered } => {
+            verify_ledger(&which, remembered.as_deref(), format)
+        }
+        Command::Prove { entry, which, out } => {
+            let (files, key) = which.files()?;
+            let proof = Reader::open(&files, &key)?.prove(entry)?.to_json();
+            written(&proof, out.as_deref())?;
+            Ok(Ending::Done)
+        }
+        Command::Show { entry, which } => {
+            let (files, key) = which.files()?;
+            let octets = Reader::open(&files, &key)?.octets(entry)?;
+            let entry: Value =
+                serde_json::from_slice(&octets).context("the entry cannot be read")?;
+            output::print_json(&entry)?;
+            Ok(Ending::Done)
+        }
+        Command::CheckBundle { file, key } => check(&file, &key, format),
+    }
+}
+
+fn verify_ledger(
+    which: &Which,
+    remembered: Option<&Path>,
+    format: Format,
+) -> anyhow::Result<Ending> {
+    let (files, key) = which.files()?;
+    let known = remembered.map(remembered::read).transpose()?;
+    let report = verify(
+        &files,
+        &key,
+        known.as_ref().map(|(_, checkpoint)| checkpoint),
+        &mut |_| {},
+    );
+    let is_good = report.is_good();
+    match format {
+        Format::Json => output::print_json(&json!({
+            "good": is_good,
+            "report": report.to_string(),
+        }))?,
+        Format::Table => output::print(&format!("{report}\n"))?,
+    }
+    Ok(match is_good {
+        true => Ending::Done,
+        false => Ending::Failed,
+    })
+}
+
+fn check(file: &Path, key: &Path, format: Format) -> anyhow::Result<Ending> {
+    let key = read_public_key(key)?;
+    let length = std::fs::metadata(file)
+        .with_context(|| format!("{} cannot be read", file.display()))?
+        .len();
+    if usize::try_from(length).is_ok_and(|length| length > BUNDLE_JSON_MAX) {
+        bail!("{} is longer than any bundle", file.display());
+    }
+    let json = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    match check_bundle(&json, &key) {
+        Ok(checked) => {
+            print_checked(&checked, format)?;
+            Ok(Ending::Done)
+        }
+        Err(error) => {
+            output::print(&format!("NOT PROVEN: {error}\n"))?;
+            Ok(Ending::Failed)
+        }
+    }
+}
+
+fn print_checked(checked: &Checked, format: Format) -> anyhow::Result<()> {
+    let (checkpoint, entries) = match checked {
+        Checked::Entry(included) => (&included.checkpoint, vec![&included.entry]),
+        // What the device's entries refer to stands with them: who asked, who approved.
+        Checked::History(history) => {
+            let all = history.entries.iter().chain(&history.context);
+            (&history.checkpoint, all.collect())
+        }
+    };
+    let mut entries: Vec<Value> = entries
+        .into_iter()
+        .map(|entry| {
+            let octets = entry.encode().unwrap_or_default();
+            serde_json::from_slice(&octets).unwrap_or(Value::Null)
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.get("number").and_then(Value::as_u64));
+    if format == Format::Json {
+        return output::print_json(&json!({
+            "proven": true,
+            "entries_in_ledger": checkpoint.size(),
+            "root": checkpoint.root().to_string(),
+            "entries": entries,
+        }));
+    }
+    let mut fields = Fields::default();
+    match checked {
+        Checked::Entry(_) => {
+            fields.add("PROVEN", "the entry is in the record");
+        }
+        Checked::History(history) => {
+            fields
+                .add(
+                    "PROVEN",
+                    "all entries about the device, and those they refer to",
+                )
+                .add("device", history.device.to_string());
+        }
+    }
+    fields
+        .add("entries in the ledger", checkpoint.size().to_string())
+        .add("root", checkpoint.root().to_string());
+    output::print(&format!(
+        "{}\n{}",
+        fields.to_text(),
+        entries_table(&entries).to_text()
+    ))
+}
+
+/// What is in entries, one line each.
+fn entries_table(entries: &[Value]) -> Table {
+    let mut table = Table::new(&["entry", "time", "who", "what", "particulars"]);
+    for entry in entries {
+        let number = entry
+            .get("number")
+            .and_then(Value::as_u64)
+            .unwrap_or_default();
+        let body: Vec<String> = entry
+            .get("body")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .filter(|(_, value)| value.to_string().len() <= 80)
+            .map(|(name, value)| match value {
+                Value::String(text) => format!("{name} {text}"),
+                other => format!("{name} {other}"),
+            })
+            .collect();
+        table.row([
+            &number.to_string(),
+            &time(entry, "at"),
+            text(entry, "actor"),
+            text(entry, "kind"),
+            &body.join(", "),
+        ]);
+    }
+    table
+}
+
+/// What the record holds about a device, as the authority proves it.
+pub(super) fn history(
+    data: &DataFolder,
+    eid: Eid,
+    proof: Option<&Path>,
+    format: Format,
+) -> anyhow::Result<Ending> {
+    let server = data.server()?;
+    let bundle = server.get_octets(&format!("/v1/devices/{eid}/history"))?;
+    if let Some(path) = proof {
+        std::fs::write(path, &bundle)
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+        output::note(&format!(
+            "check it anywhere with: palisade ledger check-bundle {} --key ledger.pub",
+            path.display()
+        ));
+        return Ok(Ending::Done);
+    }
+    let checkpoint = server.get("/v1/checkpoint")?;
+    let key = text(&checkpoint, "key")
+        .trim()
+        .parse()
+        .context("the authority's key cannot be read")?;
+    let checked = check_bundle(&bundle, &key).context("the authority's proof does not hold")?;
+    print_checked(&checked, format)?;
+    Ok(Ending::Done)
+}
+
+fn written(text: &str, out: Option<&Path>) -> anyhow::Result<()> {
+    match out {
+        Some(path) => std::fs::write(path, text)
+            .with_context(|| format!("{} cannot be written", path.display())),
+        None => output::print(&format!("{text}\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_members_are_left_out_of_tables() {
+        let entry = json!({
+            "number": 3, "at": 0, "actor": "eim", "kind": "package.ordered",
+            "body": { "counter": 7, "package": "A".repeat(200) },
+        });
+        let text = entries_table(&[entry]).to_text();
+        assert!(
+            text.contains("counter 7") && !text.contains("AAAA"),
+            "{text}"
+        );
+    }
+}
