@@ -29,6 +29,7 @@ mod process;
 pub(crate) mod remembered;
 mod server;
 pub(crate) mod wire;
+mod witness;
 
 pub(crate) use child::Child;
 pub(crate) use client::AuthorityClient;
@@ -41,3 +42,4 @@ pub(crate) use in_process::InProcess;
 pub(crate) use keys::{SigningKeys, parse_key_uri};
 pub(crate) use process::{Options, read_tls_key, run};
 pub(crate) use remembered::Remembered;
+pub(crate) use witness::{Watch, WitnessFolder, watch};

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::child::RELOAD;
 use super::engine::Engine;
 use super::folder::AuthorityFolder;
+use super::witness::Witnesses;
 use super::{remembered, server};
 use crate::adapters::FolderLock;
 use crate::config::File;
@@ -94,6 +95,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         "the authority is ready"
     );
 
+    let witnesses = Witnesses::of(&folder, &file)?;
+    let cosigning = match witnesses.is_empty() {
+        true => None,
+        false => Some(tokio::spawn(cosign(Arc::clone(&engine), witnesses))),
+    };
+
     let failed = loop {
         tokio::select! {
             order = signals.next() => match order {
@@ -107,6 +114,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             }
         }
     };
+    if let Some(task) = cosigning {
+        task.abort();
+    }
     // Nobody listening any more is as good.
     let _ = stop.send(true);
     if failed.is_none() {
@@ -127,6 +137,22 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             closing?;
             tracing::info!("the authority has stopped");
             Ok(())
+        }
+    }
+}
+
+/// Has witnesses cosign what was published, again and again.
+async fn cosign(engine: Arc<Engine>, mut witnesses: Witnesses) {
+    const EVERY: Duration = Duration::from_secs(5);
+    loop {
+        tokio::time::sleep(EVERY).await;
+        for (line, key) in witnesses.ask().await {
+            let engine = Arc::clone(&engine);
+            let added = tokio::task::spawn_blocking(move || engine.cosign(&line, &key)).await;
+            if let Ok(Err(error)) = added {
+                // Another checkpoint was published meanwhile; its turn comes.
+                tracing::debug!("a cosignature came too late: {error:#}");
+            }
         }
     }
 }

@@ -36,12 +36,12 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// All of it.
+    /// Everything that devices could be told.
     Everything {
         #[command(flatten)]
         asking: Asking,
     },
-    /// The devices of a fleet.
+    /// What devices of one fleet are told.
     Fleet {
         /// Which.
         fleet: Fleet,

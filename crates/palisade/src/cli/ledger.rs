@@ -6,11 +6,10 @@ use rsp::ids::Eid;
 use serde_json::{Value, json};
 
 use super::Ending;
+use super::serve::Signals;
 use super::shared::{DataFolder, text, time};
-use crate::authority::AuthorityFolder;
-use crate::authority::read_public_key;
-use crate::authority::remembered;
-use crate::config::{AuthorityPlace, File};
+use crate::authority::{AuthorityFolder, Watch, WitnessFolder, read_public_key, remembered, watch};
+use crate::config::{AuthorityPlace, File, LogSection};
 use crate::output::{self, Fields, Format, Table};
 
 /// The record: verify it, prove what is in it, check proofs.
@@ -52,7 +51,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Show an entry.
+    /// Show an entry of the record.
     Show {
         /// Number of the entry.
         entry: u64,
@@ -66,6 +65,50 @@ enum Command {
         /// The public key: `ledger.pub` from the authority's folder.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
+    },
+    /// Be a witness: cosign checkpoints of ledgers that only grow, so that nobody can be shown another history.
+    ///
+    /// A witness is run by somebody else than the authority. The authority is told of it in [[authority.witnesses]].
+    #[command(after_help = WITNESS_AFTER_HELP)]
+    Witness {
+        #[command(subcommand)]
+        command: WitnessCommand,
+    },
+}
+
+const WITNESS_AFTER_HELP: &str = "\
+Examples:
+  palisade ledger witness new --folder witness --name witness.example.com
+  palisade ledger witness run --folder witness --know ledger.pub --listen 0.0.0.0:9444 --certificate tls.pem --tls-key tls-key.pem";
+
+#[derive(Debug, clap::Subcommand)]
+enum WitnessCommand {
+    /// Make the key of a witness, and print what verifies its cosignatures.
+    New {
+        /// Its folder.
+        #[arg(long, value_name = "FOLDER")]
+        folder: PathBuf,
+        /// Its name, a host name for example.
+        #[arg(long)]
+        name: String,
+    },
+    /// Run a witness (C2SP tlog-witness, over HTTPS).
+    Run {
+        /// Its folder.
+        #[arg(long, value_name = "FOLDER")]
+        folder: PathBuf,
+        /// Public key of a ledger to witness; may be given several times.
+        #[arg(long, value_name = "FILE", required = true)]
+        know: Vec<PathBuf>,
+        /// Where it listens.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: std::net::SocketAddr,
+        /// Its certificate chain, PEM.
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+        /// The key of the certificate, PEM, mode 0600.
+        #[arg(long, value_name = "FILE")]
+        tls_key: PathBuf,
     },
 }
 
@@ -126,7 +169,43 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
             Ok(Ending::Done)
         }
         Command::CheckBundle { file, key } => check(&file, &key, format),
+        Command::Witness { command } => witness(command),
     }
+}
+
+fn witness(command: WitnessCommand) -> anyhow::Result<Ending> {
+    match command {
+        WitnessCommand::New { folder, name } => {
+            let key = WitnessFolder::new(folder).make(&name)?;
+            output::print(&format!("{key}\n"))?;
+        }
+        WitnessCommand::Run {
+            folder,
+            know,
+            listen,
+            certificate,
+            tls_key,
+        } => {
+            let log = LogSection::default();
+            crate::logging::start(&log.filter, log.format)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .context("the runtime cannot be started")?;
+            runtime.block_on(async {
+                let mut signals = Signals::new()?;
+                let options = Watch {
+                    folder: WitnessFolder::new(folder),
+                    ledgers: know,
+                    listen,
+                    certificate,
+                    key: tls_key,
+                };
+                watch(options, async move { signals.stop().await }).await
+            })?;
+        }
+    }
+    Ok(Ending::Done)
 }
 
 fn verify_ledger(

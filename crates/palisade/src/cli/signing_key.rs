@@ -21,7 +21,9 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-Rotation, which can be broken off and gone on with at any step:
+A rotation can be broken off and gone on with at any step.
+
+Examples:
   palisade signing-key make                  # a key in the authority's folder (or on a token: --at pkcs11:…)
   kill -HUP <pid of palisade serve>          # the authority reads it
   palisade signing-key add <KEY>             # an intent: it may be used
@@ -47,14 +49,16 @@ enum Command {
     /// Take a key into use.
     Add {
         /// SHA-256 of the key, as `signing-key list` shows it.
-        key: Digest,
+        #[arg(value_name = "KEY")]
+        spki: Digest,
         #[command(flatten)]
         asking: Asking,
     },
     /// Move devices to a key: each one's eUICC is told to take it.
     Rotate {
         /// The key to move to.
-        key: Digest,
+        #[arg(value_name = "KEY")]
+        spki: Digest,
         /// Devices.
         #[arg(required_unless_present = "all")]
         eids: Vec<Eid>,
@@ -67,7 +71,8 @@ enum Command {
     /// Stop using a key for good.
     Retire {
         /// The key.
-        key: Digest,
+        #[arg(value_name = "KEY")]
+        spki: Digest,
         #[command(flatten)]
         asking: Asking,
     },
@@ -77,11 +82,11 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
     match args.command {
         Command::List { data } => list_keys(&data, format)?,
         Command::Make { data, at } => make(&data, at.as_deref(), format)?,
-        Command::Add { key, asking } => {
-            return asking.ask_and_say(Action::AddSigningKey { spki_sha256: key }, None, format);
+        Command::Add { spki, asking } => {
+            return asking.ask_and_say(Action::AddSigningKey { spki_sha256: spki }, None, format);
         }
         Command::Rotate {
-            key,
+            spki,
             eids,
             all,
             asking,
@@ -93,12 +98,16 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
             let (devices, along) = device_set(eids)?;
             let action = Action::Operate {
                 devices,
-                commands: vec![Order::AdoptEimKey { spki_sha256: key }],
+                commands: vec![Order::AdoptEimKey { spki_sha256: spki }],
             };
             return asking.ask_and_say(action, along, format);
         }
-        Command::Retire { key, asking } => {
-            return asking.ask_and_say(Action::RetireSigningKey { spki_sha256: key }, None, format);
+        Command::Retire { spki, asking } => {
+            return asking.ask_and_say(
+                Action::RetireSigningKey { spki_sha256: spki },
+                None,
+                format,
+            );
         }
     }
     Ok(Ending::Done)

@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use crate::logging::{self, LogFormat};
 
-pub(crate) use authority::{AuthorityPlace, AuthoritySection};
+pub(crate) use authority::{AuthorityPlace, AuthoritySection, WitnessSection};
 pub(crate) use example::EXAMPLE;
 
 /// A configuration file. Every member has a default.

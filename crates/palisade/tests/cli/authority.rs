@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use pki::issue::{CertificateTemplate, TestPki};
+use pki::{Curve, PrivateKey};
 use serde_json::Value;
 
 use crate::support::{
-    Folder, KEY, OWNER, Server, enrol, owner_code, prepared, prepared_with, start_eim,
+    Folder, KEY, OWNER, Random, Server, enrol, owner_code, prepared, prepared_with, start_eim,
     start_eim_alone,
 };
 
@@ -453,4 +455,78 @@ fn a_data_folder_of_an_earlier_version_is_adopted() {
     assert_eq!(moved, key);
     let _server = start_eim_alone(&folder, &[], &[]);
     enrol(&folder, made["code"].as_str().unwrap(), "alice", OWNER);
+}
+
+#[test]
+fn an_authority_elsewhere_is_asked_over_mutual_tls() {
+    let (folder, eid) = prepared();
+    let pki = TestPki::load(&folder.path("pki")).unwrap();
+    let now = pki.eim_tls.certificate.not_before();
+    let server = {
+        let key = PrivateKey::generate(Curve::P256, &mut Random).unwrap();
+        let certificate = CertificateTemplate::eim_tls("XX", &["localhost".to_owned()], None)
+            .valid(now, now.plus_days(90))
+            .random_serial(&mut Random)
+            .issue(key.public_key(), pki.tls_ca.issuer())
+            .unwrap();
+        (certificate, key)
+    };
+    let place = |name: &str, octets: &[u8]| {
+        let path = folder.path(name);
+        fs::write(&path, octets).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    let authority = |name: &str| format!("eim/authority/{name}");
+    place(
+        &authority("authority-tls.pem"),
+        server.0.to_pem().unwrap().as_bytes(),
+    );
+    place(
+        &authority("keys/authority-tls.pem"),
+        server.1.to_pkcs8_pem().unwrap().as_bytes(),
+    );
+    let ca = fs::read(folder.path("pki/tls-ca.der")).unwrap();
+    place(&authority("client-ca.der"), &ca);
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    };
+    append(
+        &folder.path(&authority("palisade.toml")),
+        &format!("listen = \"127.0.0.1:{port}\"\nclient_ca = \"client-ca.der\"\n"),
+    );
+    append(
+        &folder.path("eim/palisade.toml"),
+        &format!(
+            "\n[authority]\naddress = \"localhost:{port}\"\nserver_ca = \"../pki/tls-ca.der\"\n\
+             client_certificate = \"../pki/es2-client.der\"\nclient_key = \"../pki/es2-client.key.pem\"\n"
+        ),
+    );
+    let alone = folder.spawn(&["authority", "--data", "eim/authority"]);
+    alone.await_log("the authority is ready");
+    let eim = start_eim(&folder);
+    folder.ok(&with(&["device", "register", &eid]));
+    // Whoever shows no certificate is not heard.
+    let stranger = std::process::Command::new("curl")
+        .args(["-sk", "--max-time", "5", "-o", "/dev/null"])
+        .arg(format!("https://localhost:{port}/v1/status"))
+        .status();
+    if let Ok(status) = stranger {
+        assert!(!status.success(), "a stranger was served");
+    }
+    // The authority goes away and comes back; the eIM waits for it.
+    assert_eq!(alone.terminate().0, Some(0));
+    folder
+        .run(&with(&["device", "retire", &eid]))
+        .refused(1, &["authority"]);
+    let alone = folder.spawn(&["authority", "--data", "eim/authority"]);
+    alone.await_log("the authority is ready");
+    folder.ok(&with(&["device", "retire", &eid]));
+    assert_eq!(eim.terminate().0, Some(0));
+    assert_eq!(alone.terminate().0, Some(0));
+}
+
+fn append(path: &Path, text: &str) {
+    let before = fs::read_to_string(path).unwrap();
+    fs::write(path, before + text).unwrap();
 }

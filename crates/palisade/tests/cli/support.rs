@@ -84,12 +84,12 @@ impl Folder {
         self.serve_with(arguments, &[], is_ready)
     }
 
-    pub(crate) fn serve_with(
-        &self,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-        is_ready: &[&str],
-    ) -> Server {
+    /// Starts a server and does not wait for it.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Server {
+        self.spawn_with(arguments, &[])
+    }
+
+    fn spawn_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Server {
         let log = self.path(&format!(
             "{}.log",
             arguments.join("-").replace(['/', ' '], "-")
@@ -102,7 +102,16 @@ impl Folder {
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut server = Server { child, log };
+        Server { child, log }
+    }
+
+    pub(crate) fn serve_with(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        is_ready: &[&str],
+    ) -> Server {
+        let mut server = self.spawn_with(arguments, environment);
         let begun = Instant::now();
         while self.run(is_ready).status != 0 {
             let ended = server.child.try_wait().unwrap();
@@ -127,6 +136,16 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until the log holds these words.
+    #[track_caller]
+    pub(crate) fn await_log(&self, words: &str) {
+        let begun = Instant::now();
+        while !self.log().contains(words) {
+            assert!(begun.elapsed() < PATIENCE, "{words:?}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Sends SIGTERM (or another signal) by number of the process.
@@ -261,3 +280,29 @@ pub(crate) fn enrol(folder: &Folder, code: &str, name: &str, passkey: &str) {
     let enrol = ["enrol", "--data", "eim", "--code", code, "--name", name];
     folder.ok(&[&enrol[..], &["--software-passkey", passkey]].concat());
 }
+
+/// Randomness for keys of tests.
+pub(crate) struct Random;
+
+impl rand_core::TryRng for Random {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        let mut octets = [0; 4];
+        self.try_fill_bytes(&mut octets)?;
+        Ok(u32::from_le_bytes(octets))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        let mut octets = [0; 8];
+        self.try_fill_bytes(&mut octets)?;
+        Ok(u64::from_le_bytes(octets))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+        aws_lc_rs::rand::fill(out).unwrap();
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for Random {}
