@@ -386,6 +386,9 @@ pub struct Ordered {
     pub package: String,
     /// SHA-256 of the SubjectPublicKeyInfo of the key.
     pub key: Digest,
+    /// The key that the eUICC is asked to take from now on, in the same form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopts: Option<Digest>,
 }
 
 /// On whose account a package is signed.

@@ -16,7 +16,9 @@
 pub mod environment;
 pub mod event;
 pub mod genesis;
+pub mod inventory;
 pub mod lists;
+pub mod package;
 pub mod proof;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]

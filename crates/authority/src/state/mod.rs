@@ -214,24 +214,34 @@ impl State {
             Event::SigningKeyAdded { .. } | Event::SigningKeyRetired { .. } => {
                 self.keys.apply(number, event)?;
             }
-            Event::DeviceRegistered { .. }
-            | Event::DeviceRetired { .. }
-            | Event::DeviceReassociable { .. }
-            | Event::DeviceAssociated(_)
-            | Event::ResultRecorded(_) => self.devices.apply(number, at, event)?,
+            Event::DeviceRegistered { intent, .. }
+            | Event::DeviceRetired { intent, .. }
+            | Event::DeviceReassociable { intent, .. } => {
+                let open = self.intents.at(*intent);
+                let approvals = open.map(OpenIntent::approval_numbers);
+                let behind = [*intent]
+                    .into_iter()
+                    .chain(approvals.unwrap_or_default())
+                    .collect();
+                self.devices.apply(number, at, event, &self.keys, behind)?;
+            }
+            Event::DeviceAssociated(_) | Event::ResultRecorded(_) => {
+                self.devices
+                    .apply(number, at, event, &self.keys, Vec::new())?;
+            }
             Event::PackageOrdered(ordered) => {
                 if let crate::event::Account::Intent(intent) = &ordered.account {
                     self.intents.apply_done(number, *intent, ordered.eid)?;
                 }
-                self.devices.apply(number, at, event)?;
-                self.usage
-                    .apply(number, at, event, &self.devices, &self.intents)?;
+                self.devices
+                    .apply(number, at, event, &self.keys, Vec::new())?;
+                self.usage.apply(at, event, &self.devices, &self.intents);
             }
             Event::PackageReleased { eid, intent, .. } => {
                 self.intents.apply_done(number, *intent, *eid)?;
-                self.devices.apply(number, at, event)?;
-                self.usage
-                    .apply(number, at, event, &self.devices, &self.intents)?;
+                self.devices
+                    .apply(number, at, event, &self.keys, Vec::new())?;
+                self.usage.apply(at, event, &self.devices, &self.intents);
             }
             Event::IncidentRaised { .. } => {}
         }
