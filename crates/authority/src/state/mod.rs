@@ -297,6 +297,18 @@ impl State {
         None
     }
 
+    /// Why the eIM may have nothing read on its own account in a fleet, if that is so.
+    pub(crate) fn stop_of_reads(&self, fleet: &Fleet) -> Option<Refusal> {
+        let is_frozen = self.freezes.contains(&FreezeScope::Everything)
+            || self.freezes.contains(&FreezeScope::Fleet(fleet.clone()));
+        is_frozen.then(|| {
+            Refusal::new(
+                RefusalCode::Frozen,
+                format!("the fleet {fleet} is frozen: nothing is signed until two people thaw it"),
+            )
+        })
+    }
+
     /// Whether a principal or its credential is frozen.
     pub(crate) fn frozen_credential(
         &self,

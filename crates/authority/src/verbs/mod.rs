@@ -1,11 +1,14 @@
 //! What can be asked of the authority. A verb checks a request against the state and gives events, or a refusal.
 
+pub(crate) mod associate;
 pub(crate) mod decide;
 mod effects;
 pub(crate) mod enrol;
 mod entitlement;
 pub(crate) mod policy;
 pub(crate) mod propose;
+pub(crate) mod result;
+pub(crate) mod sign;
 
 use std::collections::BTreeMap;
 
