@@ -16,14 +16,21 @@
 pub mod environment;
 pub mod event;
 pub mod genesis;
+mod history;
 pub mod inventory;
 pub mod lists;
+mod opening;
 pub mod package;
 pub mod proof;
+mod queue;
+pub mod service;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod verbs;
 pub mod webauthn;
+mod writer;
 
+pub use opening::Replay;
+pub use service::{Authority, OpenError, Parts};
 pub use verbs::enrol::Enrolment;

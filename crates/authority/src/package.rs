@@ -5,8 +5,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use intent::Digest;
 use intent::command::CommandError;
-use intent::{Command, Digest};
 use pki::{PublicKey, Signature};
 use rsp::der::{Element, Encoded, Null, Writer};
 use rsp::ids::{Eid, TransactionId};

@@ -9,7 +9,6 @@ use intent::{Command, CredentialId, Fleet, OperationKind};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Account, Event, Waiver};
-use crate::state::Misfit;
 use crate::state::devices::Devices;
 use crate::state::intents::{Intents, OpenIntent};
 

@@ -6,8 +6,8 @@
 //! token that the package was signed with. Until then another token may be claimed. After that, another token or certificate
 //! means that the eUICC was reset, which people have to say (`reassociate-devices`).
 
-use intent::api::{Associate, Refusal, RefusalCode};
 use intent::Digest;
+use intent::api::{Associate, Refusal, RefusalCode};
 use pki::{Certificate, ChainPolicy, INTERMEDIATES_MAX, TrustAnchors, UnixTime};
 use rsp::ids::Eid;
 
@@ -22,7 +22,7 @@ const CLAIMS_MAX: u8 = 32;
 
 /// Certificates whose chain is good.
 #[derive(Debug, Clone)]
-pub struct Shown {
+pub(crate) struct Shown {
     eid: Eid,
     euicc: Vec<u8>,
     eum: Vec<Vec<u8>>,
@@ -31,7 +31,7 @@ pub struct Shown {
 
 impl Shown {
     /// Verifies the chain of certificates and that they are of this device. `now` in milliseconds since 1970.
-    pub fn verify(
+    pub(crate) fn verify(
         trust: &TrustAnchors,
         policy: ChainPolicy,
         now: i64,

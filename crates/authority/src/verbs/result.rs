@@ -13,7 +13,7 @@ use crate::verbs::{Context, Decided};
 
 /// An answer before its signature is verified, with what that takes.
 #[derive(Debug)]
-pub struct Claim {
+pub(crate) struct Claim {
     eid: Eid,
     answer: Answer,
     certificate: Digest,
@@ -23,7 +23,7 @@ pub struct Claim {
 
 /// An answer that an eUICC really gave.
 #[derive(Debug)]
-pub struct Heard {
+pub(crate) struct Heard {
     eid: Eid,
     answer: Answer,
     /// SHA-256 of the certificate whose key it was verified with.
@@ -32,7 +32,7 @@ pub struct Heard {
 
 impl Claim {
     /// Reads an answer and takes from the state what its signature is verified with.
-    pub fn prepare(state: &State, request: &RecordResult) -> Result<Self, Refusal> {
+    pub(crate) fn prepare(state: &State, request: &RecordResult) -> Result<Self, Refusal> {
         let answer = Answer::parse(&request.result).map_err(|error| {
             let code = match error {
                 NoAnswer::TooLong | NoAnswer::Malformed(_) => RefusalCode::Malformed,
@@ -68,7 +68,7 @@ impl Claim {
     }
 
     /// Verifies the signature.
-    pub fn verify(self) -> Result<Heard, Refusal> {
+    pub(crate) fn verify(self) -> Result<Heard, Refusal> {
         let key = PublicKey::from_spki_der(&self.euicc_key)
             .map_err(|error| refused(&error.to_string()))?;
         match self.answer.is_signed_by(&key, self.token) {

@@ -355,8 +355,7 @@ fn check_quotas(cx: &Context<'_>, open: &OpenIntent, fleet: &Fleet) -> Result<()
     let (quotas, usage) = (&cx.state.policy.quotas, &cx.state.usage);
     let check = |window: Option<&Window>, span, limit: Option<u64>, whose: &str| {
         let empty = Window::default();
-        let free_at = limit
-            .and_then(|limit| window.unwrap_or(&empty).free_at(span, cx.now, limit));
+        let free_at = limit.and_then(|limit| window.unwrap_or(&empty).free_at(span, cx.now, limit));
         match free_at {
             None => Ok(()),
             Some(at) => Err(Refusal::new(
