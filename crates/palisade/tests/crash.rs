@@ -432,6 +432,11 @@ fn torment(
             thread::sleep(Duration::from_micros(200));
         }
         thread::sleep(Duration::from_micros(random.below(12_000)));
+        if random.percent(40) {
+            // The authority alone first; the eIM starts it again, if it lives so long.
+            kills += u32::from(folder.kill_authority());
+            thread::sleep(Duration::from_millis(random.below(250)));
+        }
         server.kill();
         kills += 1;
         world.set_server(None);

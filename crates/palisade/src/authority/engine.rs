@@ -1,109 +1,276 @@
-use super::folder::AuthorityFolder;
-use super::wire::{CheckpointAnswer, IdentityAnswer, Parameters, TokenCheck};
-use crate::config::File;
-use intent::IntentId;
-use intent::api::*;
-use ledger::{Checkpoint, PublicKey};
+//! The engine with its files: the only place of this program that names the authority's service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use authority::service::{Authority, EuiccTrust, Parts, SigningKeyInfo, WriterOptions};
+use intent::action::FreezeScope;
+use intent::api::{
+    Associate, Decide, Enrol, Feed, IntentState, IntentStatus, PrincipalInfo, Propose,
+    RecordResult, Reference, Refusal, RefusalCode, SignedPackage,
+};
+use intent::bearer::{BearerToken, TokenError};
+use intent::{IntentId, PolicyDocument};
+use ledger::{Checkpoint, FolderStore, PublicKey, WitnessKey};
+use pki::ChainPolicy;
+use rsp::der::Element;
 use rsp::ids::Eid;
 use serde_json::Value;
 
-pub(crate) struct Engine;
-type R<T> = Result<T, Refusal>;
-fn no<T>() -> R<T> {
-    Err(Refusal::new(RefusalCode::Unavailable, "x"))
+use super::folder::AuthorityFolder;
+use super::identity::reachability;
+use super::keys::SigningKeys;
+use super::wire::{CheckpointAnswer, IdentityAnswer, Parameters, TokenCheck};
+use crate::adapters::{SystemClock, SystemEntropy};
+use crate::config::File;
+use crate::trust;
+
+/// An authority that runs in this process.
+pub(crate) struct Engine {
+    authority: Authority,
+    installation: String,
 }
+
+/// What was done, or why not.
+type Answer<T> = Result<T, Refusal>;
+/// One answer for each thing that was asked for.
+type Answers<T> = Result<Vec<Result<T, Refusal>>, Refusal>;
+
 impl Engine {
+    /// Reads keys, trust and record, and goes to work. `remembered` is a checkpoint that the record has to continue.
     pub(crate) fn open(
-        _: &AuthorityFolder,
-        _: &File,
-        _: Option<(PublicKey, Checkpoint)>,
+        folder: &AuthorityFolder,
+        file: &File,
+        remembered: Option<(PublicKey, Checkpoint)>,
     ) -> anyhow::Result<Self> {
-        Ok(Self)
+        let key = folder.ledger_key()?;
+        if let Some((known, _)) = &remembered
+            && known.to_string() != key.public().to_string()
+        {
+            bail!(
+                "the remembered checkpoint is of another ledger ({known}): this is another authority than before"
+            );
+        }
+        let parts = Parts {
+            signers: SigningKeys::open(folder, file)?.signers,
+            trust: euicc_trust(file)?,
+            reachability: reachability(file)?,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            on_broken: Box::new(|why| {
+                tracing::error!(why, "the record cannot be written any more");
+            }),
+            options: WriterOptions {
+                publish_after: Duration::from_secs(file.authority.publish_interval_s),
+                ..WriterOptions::default()
+            },
+        };
+        let path = folder.ledger();
+        let files = FolderStore::exclusive(&path)
+            .with_context(|| format!("the ledger in {} cannot be opened", path.display()))?;
+        let known = remembered.as_ref().map(|(_, checkpoint)| checkpoint);
+        let authority = Authority::open(files, key, known, parts)
+            .with_context(|| format!("the record in {} cannot be used", path.display()))?;
+        let opened = authority.opened();
+        for unusable in &opened.unusable_snapshots {
+            tracing::warn!(unusable, "a snapshot could not be used");
+        }
+        if opened.torn {
+            tracing::warn!(
+                "the last commit was not whole and was dropped; nobody had been answered"
+            );
+        }
+        let (installation, _) = authority
+            .parameters()
+            .context("the record names no installation")?;
+        Ok(Self {
+            authority,
+            installation,
+        })
     }
-    pub(crate) fn installation(&self) -> String {
-        String::new()
+
+    /// Reads again what may change while it runs.
+    pub(crate) fn reload(&self, folder: &AuthorityFolder, file: &File) -> anyhow::Result<()> {
+        let trust = euicc_trust(file)?;
+        let reachability = reachability(file)?;
+        let signers = SigningKeys::open(folder, file)?.signers;
+        self.authority.set_signers(signers)?;
+        self.authority.set_trust(trust);
+        self.authority.set_reachability(reachability);
+        Ok(())
     }
-    pub(crate) fn entries(&self) -> u64 {
-        0
-    }
-    pub(crate) fn failure(&self) -> Option<String> {
-        None
-    }
+
+    /// Publishes the record, and ends.
     pub(crate) fn stop(&self) -> anyhow::Result<()> {
-        Ok(())
+        self.authority
+            .shut_down()
+            .map_err(|fault| anyhow::anyhow!(fault))
+            .context("the record could not be closed properly")
     }
-    pub(crate) fn reload(&self, _: &AuthorityFolder, _: &File) -> anyhow::Result<()> {
-        Ok(())
+
+    /// The installation's name.
+    pub(crate) fn installation(&self) -> &str {
+        &self.installation
     }
-    pub(crate) fn cosign(&self, _: &str, _: &ledger::WitnessKey) -> anyhow::Result<()> {
-        Ok(())
+
+    /// Durable entries.
+    pub(crate) fn entries(&self) -> u64 {
+        self.authority.entries()
     }
-    pub(crate) fn propose(&self, _: Propose) -> R<IntentStatus> {
-        no()
+
+    /// Why nothing is answered any more, if the record could not be written.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.authority.fault()
     }
+
+    /// Adds a witness's cosignature to the published checkpoint.
+    pub(crate) fn cosign(&self, line: &str, witness: &WitnessKey) -> Answer<()> {
+        self.authority.cosign(line, witness.clone())
+    }
+
+    pub(crate) fn propose(&self, proposal: Propose) -> Answer<IntentStatus> {
+        self.authority.propose(&proposal)
+    }
+
+    pub(crate) fn decide(&self, id: IntentId, decision: Decide) -> Answer<IntentStatus> {
+        self.authority.decide(id, &decision)
+    }
+
+    pub(crate) fn enrol(&self, enrolment: Enrol) -> Answer<PrincipalInfo> {
+        self.authority.enrol(&enrolment)
+    }
+
+    pub(crate) fn intent(&self, id: IntentId) -> Answer<IntentStatus> {
+        self.authority.intent(&id)
+    }
+
     pub(crate) fn intents(
         &self,
-        _: Option<IntentState>,
-        _: Option<u64>,
-        _: usize,
-    ) -> R<Vec<IntentStatus>> {
-        no()
+        state: Option<IntentState>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Answer<Vec<IntentStatus>> {
+        self.authority.intents(state, before, limit)
     }
-    pub(crate) fn intent(&self, _: IntentId) -> R<IntentStatus> {
-        no()
+
+    pub(crate) fn feed(&self, after: u64) -> Answer<Feed> {
+        self.authority.feed(after)
     }
-    pub(crate) fn decide(&self, _: IntentId, _: Decide) -> R<IntentStatus> {
-        no()
+
+    pub(crate) fn sign(&self, references: Vec<Reference>) -> Answers<SignedPackage> {
+        self.authority.sign(references)
     }
-    pub(crate) fn enrol(&self, _: Enrol) -> R<PrincipalInfo> {
-        no()
+
+    pub(crate) fn release(&self, references: Vec<Reference>) -> Answers<()> {
+        self.authority.release(references)
     }
-    pub(crate) fn parameters(&self) -> R<Parameters> {
-        no()
+
+    pub(crate) fn associate(&self, device: Associate) -> Answer<()> {
+        self.authority.associate(&device)
     }
-    pub(crate) fn feed(&self, _: u64) -> R<Feed> {
-        no()
+
+    pub(crate) fn record_results(&self, results: Vec<RecordResult>) -> Answers<()> {
+        self.authority.record_results(&results)
     }
-    pub(crate) fn sign(&self, _: Vec<Reference>) -> R<Vec<R<SignedPackage>>> {
-        no()
+
+    pub(crate) fn principals(&self) -> Answer<Vec<PrincipalInfo>> {
+        self.authority.principals()
     }
-    pub(crate) fn release(&self, _: Vec<Reference>) -> R<Vec<R<()>>> {
-        no()
+
+    pub(crate) fn policy(&self) -> Answer<PolicyDocument> {
+        self.authority.policy()
     }
-    pub(crate) fn associate(&self, _: Associate) -> R<()> {
-        no()
+
+    pub(crate) fn freezes(&self) -> Answer<Vec<FreezeScope>> {
+        self.authority.freezes()
     }
-    pub(crate) fn record_results(&self, _: Vec<RecordResult>) -> R<Vec<R<()>>> {
-        no()
+
+    pub(crate) fn signing_keys(&self) -> Answer<Vec<SigningKeyInfo>> {
+        self.authority.signing_keys()
     }
-    pub(crate) fn principals(&self) -> R<Vec<PrincipalInfo>> {
-        no()
+
+    /// What intents and passkeys have to be made for.
+    pub(crate) fn parameters(&self) -> Answer<Parameters> {
+        let (installation, party) = self.authority.parameters()?;
+        Ok(Parameters {
+            installation,
+            rp_id: party.id,
+            origins: party.origins,
+        })
     }
-    pub(crate) fn policy(&self) -> R<intent::PolicyDocument> {
-        no()
+
+    /// How it stands, and which process it is.
+    pub(crate) fn status(&self) -> Answer<Value> {
+        let mut status = serde_json::to_value(self.authority.status()).unwrap_or_default();
+        if let Value::Object(members) = &mut status {
+            members.insert("pid".to_owned(), std::process::id().into());
+            members.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
+            let opened = serde_json::to_value(self.authority.opened()).unwrap_or_default();
+            members.insert("opened".to_owned(), opened);
+        }
+        Ok(status)
     }
-    pub(crate) fn freezes(&self) -> R<Vec<intent::action::FreezeScope>> {
-        no()
+
+    /// What an eUICC has to store to accept packages of this eIM.
+    pub(crate) fn identity(&self) -> Answer<IdentityAnswer> {
+        let configuration = self.authority.configuration()?;
+        Ok(IdentityAnswer {
+            eim_id: configuration.eim_id.as_str().to_owned(),
+            der: hex::encode_upper(configuration.to_der()),
+        })
     }
-    pub(crate) fn signing_keys(&self) -> R<Value> {
-        no()
+
+    /// The newest checkpoint, and what proves that it continues one of the size `since`. Whoever knows a longer one sees
+    /// that from the checkpoint itself.
+    pub(crate) fn checkpoint(&self, since: u64) -> Answer<CheckpointAnswer> {
+        let (checkpoint, proof) = match self.authority.checkpoint(since) {
+            Err(refusal) if refusal.code == RefusalCode::Unknown => self.authority.checkpoint(0)?,
+            answered => answered?,
+        };
+        Ok(CheckpointAnswer {
+            note: String::from_utf8_lossy(checkpoint.note()).into_owned(),
+            key: self.authority.ledger_key().to_string(),
+            consistency: proof.iter().map(ToString::to_string).collect(),
+        })
     }
-    pub(crate) fn status(&self) -> R<Value> {
-        no()
+
+    /// An entry with its proof, JSON.
+    pub(crate) fn prove(&self, number: u64) -> Answer<String> {
+        Ok(self.authority.prove(number)?.to_json())
     }
-    pub(crate) fn identity(&self) -> R<IdentityAnswer> {
-        no()
+
+    /// Everything on record about a device with its proofs, JSON.
+    pub(crate) fn history(&self, eid: Eid) -> Answer<String> {
+        Ok(self.authority.history(eid)?.to_json())
     }
-    pub(crate) fn checkpoint(&self, _: u64) -> R<CheckpointAnswer> {
-        no()
+
+    /// Whose token for reading it is.
+    pub(crate) fn check_token(&self, check: &TokenCheck) -> Answer<PrincipalInfo> {
+        let token: BearerToken = check.token.parse().map_err(|error: TokenError| {
+            Refusal::new(RefusalCode::ProofInvalid, error.to_string())
+        })?;
+        self.authority.check_token(&token.record())
     }
-    pub(crate) fn prove(&self, _: u64) -> R<String> {
-        no()
+}
+
+/// The CIs of eUICCs and their CRLs.
+fn euicc_trust(file: &File) -> anyhow::Result<EuiccTrust> {
+    let folder = file.path(&file.authority.euicc_trust);
+    let anchors = trust::read_anchors(std::slice::from_ref(&folder))
+        .context("the CIs of eUICCs cannot be read (authority.euicc_trust)")?;
+    if anchors.is_empty() {
+        bail!(
+            "there is no CI certificate in {folder}, so no eUICC could be believed; copy the CI certificates of your eUICCs there (*.der or *.pem, with their *.crl)",
+            folder = folder.display(),
+        );
     }
-    pub(crate) fn history(&self, _: Eid) -> R<String> {
-        no()
-    }
-    pub(crate) fn check_token(&self, _: &TokenCheck) -> R<Value> {
-        no()
-    }
+    Ok(EuiccTrust {
+        anchors,
+        policy: ChainPolicy {
+            insecure_ignore_eum_name_constraints: file
+                .authority
+                .insecure_ignore_eum_name_constraints,
+        },
+    })
 }

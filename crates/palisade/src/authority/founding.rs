@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use authority::event::{Actor, RelyingParty};
+use authority::event::RelyingParty;
 use authority::genesis::{self, Founding};
+use authority::service;
 use intent::PolicyDocument;
 use intent::key_file::ClientKey;
-use ledger::{FolderStore, Ledger, SigningKey};
+use ledger::{FolderStore, SigningKey};
 use pki::{Curve, FileKeyStore, KeyLocation, KeyName, PrivateKey, Signer};
-use std::sync::Arc;
 
 use super::folder::AuthorityFolder;
 use crate::adapters::{SystemClock, SystemEntropy, create_private_directory, is_private_directory};
@@ -106,14 +107,7 @@ pub(crate) fn found(
 
     create_private_directory(&folder.ledger())?;
     let files = FolderStore::exclusive(folder.ledger()).context("the ledger cannot be made")?;
-    let mut ledger = Ledger::create(files, key).context("the ledger cannot be made")?;
-    let draft = event.to_draft(&Actor::Authority, now)?;
-    ledger
-        .append(vec![draft])
-        .context("the first entry cannot be written")?;
-    ledger
-        .publish()
-        .context("the first checkpoint cannot be written")?;
+    service::create(files, key, &event, now).context("the record cannot be begun")?;
     create_private(
         &path.join(crate::config::FILE_NAME),
         foundation.settings.as_bytes(),

@@ -37,7 +37,6 @@ pub(crate) use connection::Connection;
 pub(crate) use engine::Engine;
 pub(crate) use folder::{AuthorityFolder, read_public_key};
 pub(crate) use founding::{Foundation, SigningKeySource, found};
-pub(crate) use identity::{Esipa, eim_configuration};
 pub(crate) use in_process::InProcess;
 pub(crate) use keys::{SigningKeys, parse_key_uri};
 pub(crate) use process::{Options, read_tls_key, run};

@@ -151,7 +151,7 @@ async fn cosign(engine: Arc<Engine>, mut witnesses: Witnesses) {
             let added = tokio::task::spawn_blocking(move || engine.cosign(&line, &key)).await;
             if let Ok(Err(error)) = added {
                 // Another checkpoint was published meanwhile; its turn comes.
-                tracing::debug!("a cosignature came too late: {error:#}");
+                tracing::debug!("a cosignature came too late: {error}");
             }
         }
     }

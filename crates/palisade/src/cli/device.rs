@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::asking::{Asking, device_set};
 use super::device_file::{self, Listed};
-use super::shared::{ChangeArgs, DataFolder, list, number, text, time, yes};
+use super::shared::{ChangeArgs, DEFAULT_FLEET, DataFolder, list, number, text, time, yes};
 use super::{Ending, usage};
 use crate::control::{Client, DeviceEnrichment, EnrichDevices};
 use crate::output::{self, Fields, Format, Table};
@@ -48,7 +48,7 @@ enum Command {
         /// The file; `-` for the standard input.
         file: PathBuf,
         /// Fleet that the devices belong to; grants, quotas and policy speak of fleets.
-        #[arg(long, default_value = "default")]
+        #[arg(long, default_value = DEFAULT_FLEET)]
         fleet: Fleet,
         /// Register nothing; give labels and tokens to devices that are registered.
         #[arg(long)]
@@ -157,7 +157,7 @@ struct RegisterArgs {
     #[command(flatten)]
     asking: Asking,
     /// Fleet that the device belongs to; grants, quotas and policy speak of fleets.
-    #[arg(long, default_value = "default")]
+    #[arg(long, default_value = DEFAULT_FLEET)]
     fleet: Fleet,
     /// Your name for the device.
     #[arg(long)]

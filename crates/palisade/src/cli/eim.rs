@@ -10,11 +10,10 @@ use serde_json::json;
 
 use super::Ending;
 use super::shared::{ChangeArgs, DataFolder, list, number, text, time};
-use crate::authority::{AuthorityFolder, Esipa, SigningKeys, eim_configuration};
+use crate::authority::{AuthorityFolder, Engine};
 use crate::config::{AuthorityPlace, File};
 use crate::control::NotRunning;
 use crate::output::{self, Fields, Format, Table};
-use crate::serve;
 
 /// Say what devices need to know of this eIM, and manage the eIMs on devices.
 #[derive(Debug, clap::Args)]
@@ -216,12 +215,11 @@ fn offline(data: &Path) -> anyhow::Result<EimConfigurationData> {
             data.display()
         );
     };
-    let identity = serve::Identity::load(data, &file)?;
     let folder = AuthorityFolder::existing(folder)?;
-    let settings = folder.settings()?;
-    let keys = SigningKeys::open(&folder, &settings)?;
-    let signer = keys.signers.first().context("there is no signing key")?;
-    eim_configuration(identity.eim_id, &Esipa::of(&settings)?, signer.public_key())
+    let engine = Engine::open(&folder, &folder.settings()?, None)?;
+    let identity = engine.identity()?;
+    engine.stop()?;
+    read_configuration(&identity.der)
 }
 
 fn status(data: &DataFolder, format: Format) -> anyhow::Result<Ending> {
@@ -249,8 +247,8 @@ fn status(data: &DataFolder, format: Format) -> anyhow::Result<Ending> {
             let authority = status.get("authority").unwrap_or(&serde_json::Value::Null);
             fields
                 .add("installation", text(authority, "installation"))
-                .add("authority", text(authority, "state"))
                 .add("authority error", text(authority, "error"))
+                .add("authority fault", text(authority, "fault"))
                 .add("record entries", number(authority, "entries"));
             output::print(&fields.to_text())?;
         }

@@ -8,7 +8,7 @@ use pki::issue::{CertificateTemplate, Credential};
 use pki::{Certificate, Curve, FileKeyStore, KeyLocation, KeyName, PrivateKey, UnixTime};
 use serde_json::json;
 
-use super::shared::DataFolder;
+use super::shared::{DEFAULT_FLEET, DataFolder};
 use super::{Ending, usage};
 use crate::adapters::{SystemClock, SystemEntropy, create_private_directory, is_private_directory};
 use crate::authority::{AuthorityFolder, Foundation, SigningKeySource, found, parse_key_uri};
@@ -50,7 +50,8 @@ pub(crate) struct Args {
     /// Accept passkeys that are files. Whoever copies such a file and learns its passphrase is that person.
     #[arg(long)]
     insecure_software_passkeys: bool,
-    /// For a lab with one person: begin with a policy that asks for no approvals and accepts passkeys that are files.
+    /// For a lab with one person: begin with a policy that asks for no approvals, and accepts passkeys that are files and test
+    /// profiles in the fleet `default`.
     #[arg(long)]
     insecure_no_approvals: bool,
 }
@@ -113,7 +114,7 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
         false => args.origin.clone(),
     };
     let policy = match (args.insecure_no_approvals, args.insecure_software_passkeys) {
-        (true, _) => PolicyDocument::insecure_without_approvals(),
+        (true, _) => lab_policy()?,
         (false, insecure_software_passkeys) => PolicyDocument {
             insecure_software_passkeys,
             ..PolicyDocument::initial()
@@ -203,6 +204,16 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
         );
     }
     Ok(Ending::Done)
+}
+
+/// A lab works with test profiles, too, in the fleet that devices belong to unless somebody says otherwise.
+fn lab_policy() -> anyhow::Result<PolicyDocument> {
+    let mut policy = PolicyDocument::insecure_without_approvals();
+    policy
+        .profiles
+        .test_class_fleets
+        .insert(DEFAULT_FLEET.parse()?);
+    Ok(policy)
 }
 
 /// The eIM's half: what is in its data folder.

@@ -14,6 +14,9 @@ use super::asking::{Asking, standing};
 use crate::control::Client;
 use crate::output::{self, Fields, Format, Table, time_of};
 
+/// The fleet of devices that were registered without naming one.
+pub(crate) const DEFAULT_FLEET: &str = "default";
+
 /// Which eIM.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DataFolder {

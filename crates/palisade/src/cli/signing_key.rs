@@ -118,13 +118,16 @@ fn list_keys(data: &DataFolder, format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
         return output::print_json(&keys);
     }
-    let mut table = Table::new(&["key", "added", "at hand", "newest", "devices"]);
+    let mut table = Table::new(&["key", "added by entry", "new devices", "devices"]);
     for key in keys.as_array().into_iter().flatten() {
+        let entry = match number(key, "entry").as_str() {
+            "" => "not added yet".to_owned(),
+            number => number.to_owned(),
+        };
         table.row([
             text(key, "spki_sha256"),
-            yes(key, "added"),
-            yes(key, "available"),
-            yes(key, "current"),
+            &entry,
+            yes(key, "for_association"),
             &number(key, "devices"),
         ]);
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use pki::issue::{CertificateTemplate, TestPki};
-use pki::{Curve, PrivateKey};
+use pki::{Curve, PrivateKey, Signer};
 use serde_json::Value;
 
 use crate::support::{

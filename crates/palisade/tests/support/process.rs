@@ -50,10 +50,22 @@ impl Folder {
         Machine::new(&self.path(KEY), INSTALLATION)
     }
 
-    /// The process of the authority, for killing it.
+    /// The number of the authority's process, if it answers.
     pub(crate) fn authority_pid(&self) -> Option<u32> {
         let (_, status) = self.control().get("/v1/authority").ok()?;
         status["pid"].as_u64()?.try_into().ok()
+    }
+
+    /// SIGKILL to the authority. Whether there was one.
+    pub(crate) fn kill_authority(&self) -> bool {
+        let Some(pid) = self.authority_pid() else {
+            return false;
+        };
+        let killed = Command::new("kill")
+            .args(["-KILL", &pid.to_string()])
+            .stderr(Stdio::null())
+            .status();
+        killed.unwrap().success()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
