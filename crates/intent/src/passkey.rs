@@ -134,9 +134,6 @@ pub enum PasskeyAlgorithm {
     /// ECDSA with P-256 and SHA-256, -7.
     #[serde(rename = "ES256")]
     Es256,
-    /// Ed25519, -8.
-    #[serde(rename = "EdDSA")]
-    EdDsa,
     /// RSASSA-PKCS1-v1_5 with SHA-256, -257. Some TPMs have nothing else.
     #[serde(rename = "RS256")]
     Rs256,
@@ -144,13 +141,12 @@ pub enum PasskeyAlgorithm {
 
 impl PasskeyAlgorithm {
     /// All of them, the preferred ones first: what `pubKeyCredParams` asks for.
-    pub const ALL: [Self; 3] = [Self::EdDsa, Self::Es256, Self::Rs256];
+    pub const ALL: [Self; 2] = [Self::Es256, Self::Rs256];
 
     /// The COSE algorithm identifier.
     pub const fn cose(self) -> i64 {
         match self {
             Self::Es256 => -7,
-            Self::EdDsa => -8,
             Self::Rs256 => -257,
         }
     }

@@ -42,7 +42,6 @@ pub mod pkcs11;
 mod private_file;
 mod private_key;
 mod public_key;
-mod rsa;
 mod secret;
 mod signature_value;
 mod time;
@@ -62,7 +61,6 @@ pub use key_store::{
 };
 pub use private_key::{PrivateKey, SignError, Signer};
 pub use public_key::{KeyError, PublicKey, SignatureInvalid};
-pub use rsa::{RsaKeyError, RsaPublicKey};
 pub use rsp::der::Oid;
 pub use secret::{Secret, SecretError, SecretLocation, SecretSource};
 pub use signature_value::{Signature, SignatureMalformed};

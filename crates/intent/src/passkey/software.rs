@@ -1,6 +1,6 @@
 //! A passkey in a file: a WebAuthn authenticator for command lines, labs and tests.
 //!
-//! It does what a security key does, with an Ed25519 key, except the part that makes a security key one: **its key can be
+//! It does what a security key does, with a key on P-256, except the part that makes a security key one: **its key can be
 //! copied.** Whoever reads the file, and knows the passphrase if there is one, is the person. It says so: the model
 //! ([`SOFTWARE_AAGUID`]) is a fixed one and the flag BE (backup eligible) is set, so that a policy can refuse it. An attacker
 //! who makes a key of his own can leave both out; they keep honest people honest and are no proof of hardware.
@@ -14,7 +14,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::{Signer, SigningKey};
+use pki::{Curve, PrivateKey, Signer};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -32,6 +32,9 @@ use crate::name::Principal;
 pub const SOFTWARE_AAGUID: Aaguid = Aaguid([
     0x9f, 0x5f, 0x0d, 0x2c, 0x58, 0xa3, 0x4a, 0x4e, 0x9f, 0x0b, 0x50, 0x61, 0x6c, 0x69, 0x73, 0x61,
 ]);
+
+/// Octets of an uncompressed point on P-256 (SEC 1 section 2.3.3).
+const POINT: usize = 65;
 
 /// Octets of a passkey file at most.
 const FILE_MAX: usize = 4096;
@@ -56,7 +59,9 @@ pub struct SoftwarePasskey {
     name: Principal,
     credential_id: [u8; 32],
     counter: u32,
-    key: SigningKey,
+    /// The private scalar, 32 octets, big-endian.
+    seed: Zeroizing<[u8; 32]>,
+    key: PrivateKey,
     sealed: Option<[u8; SEALED]>,
 }
 
@@ -104,6 +109,9 @@ pub enum SoftwarePasskeyError {
     /// The counter has reached its end.
     #[error("the signature counter is used up: enrol a new passkey")]
     CounterUsedUp,
+    /// The key could not be used.
+    #[error("the key of this passkey could not be used")]
+    NotSigned,
 }
 
 impl SoftwarePasskey {
@@ -115,7 +123,13 @@ impl SoftwarePasskey {
     ) -> Result<Self, SoftwarePasskeyError> {
         check_rp_id(rp_id)?;
         let mut seed = Zeroizing::new([0; 32]);
-        rng.fill_bytes(seed.as_mut());
+        // One octet string in four billion is no scalar of the curve.
+        let key = loop {
+            rng.fill_bytes(seed.as_mut());
+            if let Ok(key) = PrivateKey::from_scalar(Curve::P256, &seed) {
+                break key;
+            }
+        };
         let mut credential_id = [0; 32];
         rng.fill_bytes(&mut credential_id);
         Ok(Self {
@@ -123,7 +137,8 @@ impl SoftwarePasskey {
             name,
             credential_id,
             counter: 0,
-            key: SigningKey::from_bytes(&seed),
+            seed,
+            key,
             sealed: None,
         })
     }
@@ -137,7 +152,7 @@ impl SoftwarePasskey {
         if passphrase.is_empty() || passphrase.len() > sealing::PASSPHRASE_MAX {
             return Err(SoftwarePasskeyError::PassphraseLength);
         }
-        let sealed = sealing::seal(self.key.as_bytes(), passphrase, &self.bound(), rng)
+        let sealed = sealing::seal(&self.seed, passphrase, &self.bound(), rng)
             .map_err(|_| SoftwarePasskeyError::NotOpened)?;
         self.sealed = Some(sealed);
         Ok(())
@@ -156,17 +171,12 @@ impl SoftwarePasskey {
             return Err(form("its type is another one"));
         }
         check_rp_id(&file.rp_id)?;
-        let mut passkey = Self {
-            rp_id: std::mem::take(&mut file.rp_id),
-            name: file.name.clone(),
-            credential_id: octets(&file.credential_id)
-                .ok_or(form("its credential_id is not 32 octets"))?,
-            counter: file.counter,
-            key: SigningKey::from_bytes(&[0; 32]),
-            sealed: None,
-        };
-        let public: [u8; 32] =
-            octets(&file.public_key).ok_or(form("its public_key is not 32 octets"))?;
+        let rp_id = std::mem::take(&mut file.rp_id);
+        let credential_id =
+            octets(&file.credential_id).ok_or(form("its credential_id is not 32 octets"))?;
+        let public: [u8; POINT] =
+            octets(&file.public_key).ok_or(form("its public_key is not 65 octets"))?;
+        let mut protection = None;
         let seed = match (&file.seed, &file.sealed_seed, passphrase) {
             (Some(_), None, Some(_)) => return Err(SoftwarePasskeyError::PassphraseUnexpected),
             (None, Some(_), None) => return Err(SoftwarePasskeyError::PassphraseMissing),
@@ -176,18 +186,27 @@ impl SoftwarePasskey {
             (None, Some(sealed), Some(passphrase)) => {
                 let sealed: [u8; SEALED] =
                     octets(sealed).ok_or(form("its sealed_seed is not 64 octets"))?;
-                passkey.sealed = Some(sealed);
-                let bound = bound(&passkey.rp_id, &passkey.credential_id, &public);
+                protection = Some(sealed);
+                let bound = bound(&rp_id, &credential_id, &public);
                 sealing::open(&sealed, passphrase, &bound)
                     .map_err(|_| SoftwarePasskeyError::NotOpened)?
             }
             _ => return Err(form("it holds a seed and a sealed_seed, or neither")),
         };
-        passkey.key = SigningKey::from_bytes(&seed);
-        if passkey.public() != public {
+        let key = PrivateKey::from_scalar(Curve::P256, &seed)
+            .map_err(|_| SoftwarePasskeyError::Damaged)?;
+        if key.public_key().uncompressed_point() != public {
             return Err(SoftwarePasskeyError::Damaged);
         }
-        Ok(passkey)
+        Ok(Self {
+            rp_id,
+            name: file.name.clone(),
+            credential_id,
+            counter: file.counter,
+            seed,
+            key,
+            sealed: protection,
+        })
     }
 
     /// The text of a passkey file: the secret, encrypted if there is a passphrase.
@@ -209,7 +228,7 @@ impl SoftwarePasskey {
             }
             None => {
                 text.push_str("  \"seed\": \"");
-                text.push_str(&Zeroizing::new(URL_SAFE_NO_PAD.encode(self.key.as_bytes())));
+                text.push_str(&Zeroizing::new(URL_SAFE_NO_PAD.encode(self.seed.as_ref())));
             }
         }
         text.push_str("\"\n}\n");
@@ -260,13 +279,19 @@ impl SoftwarePasskey {
         let authenticator_data = self.authenticator_data(0);
         let mut message = authenticator_data.clone();
         message.extend_from_slice(&Sha256::digest(client_data.as_bytes()));
+        let signature = self
+            .key
+            .sign_parts(&[&message])
+            .ok()
+            .and_then(|signature| signature.to_der())
+            .ok_or(SoftwarePasskeyError::NotSigned)?;
         Ok(AssertionResponse {
             id: Base64Url(self.credential_id.to_vec()),
             kind: CredentialType::PublicKey,
             response: AssertionMembers {
                 client_data_json: Base64Url(client_data.into_bytes()),
                 authenticator_data: Base64Url(authenticator_data),
-                signature: Base64Url(self.key.sign(&message).to_bytes().to_vec()),
+                signature: Base64Url(signature),
             },
         })
     }
@@ -304,24 +329,28 @@ impl SoftwarePasskey {
         data
     }
 
-    /// {1: 1 (OKP), 3: -8 (EdDSA), -1: 6 (Ed25519), -2: x}, RFC 9053 sections 2.2 and 7.2.
+    /// {1: 2 (EC2), 3: -7 (ES256), -1: 1 (P-256), -2: x, -3: y}, RFC 9053 sections 2.1 and 7.1.1.
     fn cose_key(&self) -> Vec<u8> {
-        let mut key = vec![0xA4, 0x01, 0x01, 0x03, 0x27, 0x20, 0x06, 0x21, 0x58, 0x20];
-        key.extend_from_slice(&self.public());
+        let (x, y) = self.public().get(1..).unwrap_or_default().split_at(32);
+        let mut key = vec![0xA5, 0x01, 0x02, 0x03, 0x26, 0x20, 0x01, 0x21, 0x58, 0x20];
+        key.extend_from_slice(x);
+        key.extend_from_slice(&[0x22, 0x58, 0x20]);
+        key.extend_from_slice(y);
         key
     }
 
-    fn public(&self) -> [u8; 32] {
-        self.key.verifying_key().to_bytes()
+    /// The uncompressed point: `04`, x, y.
+    fn public(&self) -> &[u8] {
+        self.key.public_key().uncompressed_point()
     }
 
     fn bound(&self) -> Vec<u8> {
-        bound(&self.rp_id, &self.credential_id, &self.public())
+        bound(&self.rp_id, &self.credential_id, self.public())
     }
 }
 
 /// What cannot be exchanged in a protected file without the passphrase. The counter can: it changes without it.
-fn bound(rp_id: &str, credential_id: &[u8; 32], public: &[u8; 32]) -> Vec<u8> {
+fn bound(rp_id: &str, credential_id: &[u8; 32], public: &[u8]) -> Vec<u8> {
     [
         KIND.as_bytes(),
         b"\0",
@@ -398,8 +427,9 @@ mod tests {
     use rand_chacha::ChaCha20Rng;
     use rand_chacha::rand_core::SeedableRng;
 
+    use pki::Signature;
+
     use super::*;
-    use crate::key_file::PublicKey;
 
     const RP: &str = "eim.example.com";
     const ORIGIN: &str = "https://eim.example.com";
@@ -413,7 +443,7 @@ mod tests {
     }
 
     fn seed_text(passkey: &SoftwarePasskey) -> String {
-        URL_SAFE_NO_PAD.encode(passkey.key.as_bytes())
+        URL_SAFE_NO_PAD.encode(passkey.seed.as_ref())
     }
 
     #[test]
@@ -430,8 +460,8 @@ mod tests {
             let value: serde_json::Value = serde_json::from_slice(&client_data).unwrap();
             assert_eq!(value["challenge"], URL_SAFE_NO_PAD.encode([5; 32]));
             let message = [data, Sha256::digest(&client_data).to_vec()].concat();
-            let public = PublicKey::from_bytes(&passkey.public()).unwrap();
-            let signature = response.signature.0.try_into().unwrap();
+            let signature = Signature::from_der(&response.signature.0).unwrap();
+            let public = passkey.key.public_key();
             assert!(public.verify(&message, &signature).is_ok());
         }
         passkey.counter = u32::MAX;
@@ -446,11 +476,11 @@ mod tests {
         let mut passkey = passkey();
         passkey.assert(ORIGIN, &[1; 32]).unwrap();
         let text = passkey.to_json();
-        let mut read = SoftwarePasskey::from_json(&text, None).unwrap();
+        let read = SoftwarePasskey::from_json(&text, None).unwrap();
         assert_eq!(read.counter(), 1);
         assert_eq!(
-            read.assert(ORIGIN, &[2; 32]).unwrap(),
-            passkey.assert(ORIGIN, &[2; 32]).unwrap()
+            read.register(ORIGIN, &[2; 32]).unwrap(),
+            passkey.register(ORIGIN, &[2; 32]).unwrap()
         );
         assert_eq!(
             SoftwarePasskey::from_json(&text, Some("x")).unwrap_err(),
