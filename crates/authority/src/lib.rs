@@ -27,6 +27,8 @@ pub mod service;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod verbs;
 pub mod webauthn;
 mod writer;

@@ -325,8 +325,8 @@ fn check_profile(
     let profile = device.inventory().and_then(|known| known.profile(iccid));
     let Some(profile) = profile else {
         return Err(Refusal::new(
-            RefusalCode::PolicyRefused,
-            format!("the eUICC has not listed the profile {iccid}: have the profiles listed first"),
+            RefusalCode::NotListed,
+            format!("the eUICC has not listed the profile {iccid}, so policy cannot judge it: have the profiles listed first"),
         )
         .until(cx.now.saturating_add(LISTING_MS)));
     };

@@ -1,0 +1,451 @@
+use intent::action::FreezeScope;
+use intent::api::{IntentState, RefusalCode};
+use intent::command::{DataItem, DownloadSource, Route};
+use intent::policy::Window;
+use ledger::check_bundle;
+
+use super::*;
+use crate::package::Answer;
+use crate::testing::policy;
+
+fn code<T: std::fmt::Debug>(result: Result<T, Refusal>) -> RefusalCode {
+    result.unwrap_err().code
+}
+
+#[test]
+fn an_euicc_executes_what_was_asked_for_and_the_record_says_so() {
+    let mut site = Site::new(policy());
+    let mut device = site.device(0);
+    let id = site.operate(&[device.eid], enable(2));
+    let signed = site.sign_intent(id, device.eid).unwrap();
+    assert_eq!(signed.counter, 2, "the list was the first");
+    let result = device.load(&signed.package);
+    assert!(Answer::parse(&result).unwrap().is_success(1));
+    assert_eq!(device.card.enabled_profile(), Some(iccid(2)));
+    let entries = site.authority().entries();
+    site.record(device.eid, &result).unwrap();
+    assert_eq!(site.authority().entries(), entries + 1);
+    site.record(device.eid, &result).unwrap();
+    assert_eq!(site.authority().entries(), entries + 1, "recorded once");
+    let status = site.authority().intent(&id).unwrap();
+    assert_eq!((status.state, status.done), (IntentState::Done, 1));
+
+    let bundle = site.authority().history(device.eid).unwrap();
+    let json = serde_json::to_vec(&bundle).unwrap();
+    let checked = check_bundle(&json, site.authority().ledger_key()).unwrap();
+    let ledger::Checked::History(history) = checked else {
+        panic!("{checked:?}")
+    };
+    let kinds: Vec<_> = history.entries.iter().map(|it| it.kind.as_str()).collect();
+    assert_eq!(
+        kinds,
+        [
+            "device.registered",
+            "device.associated",
+            "package.ordered",
+            "result.recorded",
+            "package.ordered",
+            "result.recorded",
+        ]
+    );
+    let context: Vec<_> = history.context.iter().map(|it| it.kind.as_str()).collect();
+    assert_eq!(
+        context,
+        ["authority.genesis", "intent.proposed", "intent.proposed"]
+    );
+    let inclusion = site.authority().prove(signed.entry).unwrap();
+    assert!(inclusion.entry.entry.contains("package.ordered"));
+}
+
+#[test]
+fn asking_again_gives_the_same_octets_under_the_same_counter() {
+    let mut site = Site::new(policy());
+    let device = site.device(0);
+    let id = site.operate(&[device.eid], enable(2));
+    let first = site.sign_intent(id, device.eid).unwrap();
+    let entries = site.authority().entries();
+    let both = site
+        .authority()
+        .sign(vec![
+            Reference {
+                account: Account::Intent(id),
+                eid: device.eid,
+            };
+            2
+        ])
+        .unwrap();
+    site.reopen();
+    let later = site.sign_intent(id, device.eid).unwrap();
+    for again in both.into_iter().map(Result::unwrap).chain([later]) {
+        assert_eq!(signed_part(&again.package), signed_part(&first.package));
+        assert_eq!(
+            (again.counter, again.entry, &again.transaction_id),
+            (first.counter, first.entry, &first.transaction_id)
+        );
+    }
+    let ordered = site.authority().entries() - entries;
+    assert!(ordered <= 1, "at most heads of devices, from closing");
+    let read = |reference: &str| Account::ListProfiles(reference.to_owned());
+    let list = site.sign(read("a"), device.eid).unwrap();
+    assert_eq!(
+        site.sign(read("a"), device.eid).unwrap().counter,
+        list.counter
+    );
+    let eims = site.sign(Account::ListEims("a".to_owned()), device.eid);
+    assert_eq!(eims.unwrap().counter, list.counter + 1);
+}
+
+#[test]
+fn nothing_is_signed_for_others_or_without_approval() {
+    let mut site = Site::new(policy());
+    let device = site.device(0);
+    let other = site.device(1);
+    let id = site.operate(&[device.eid], enable(2));
+    assert_eq!(
+        code(site.sign_intent(id, other.eid)),
+        RefusalCode::OutOfScope
+    );
+    let unknown = intent::IntentId(intent::Digest([7; 32]));
+    assert_eq!(
+        code(site.sign_intent(unknown, device.eid)),
+        RefusalCode::Unknown
+    );
+    let delete = Command::Delete { iccid: iccid(2) };
+    let waiting = site.operate(&[device.eid], delete);
+    assert_eq!(
+        code(site.sign_intent(waiting, device.eid)),
+        RefusalCode::NotApproved
+    );
+    let request = site.bob.decide(waiting, Decision::Approve);
+    site.authority().decide(waiting, &request).unwrap();
+    site.sign_intent(waiting, device.eid).unwrap();
+
+    let cancelled = site.operate(&[device.eid], enable(2));
+    site.propose(Action::Cancel { intent: cancelled }).unwrap();
+    assert_eq!(
+        code(site.sign_intent(cancelled, device.eid)),
+        RefusalCode::WrongState
+    );
+    let late = site.operate(&[device.eid], enable(2));
+    site.wait(60 * 60_000);
+    assert_eq!(
+        code(site.sign_intent(late, device.eid)),
+        RefusalCode::Expired
+    );
+}
+
+#[test]
+fn freezing_and_revoking_stop_the_very_next_signature() {
+    let mut site = Site::new(policy());
+    let device = site.device(0);
+    let signed = site.operate(&[device.eid], enable(2));
+    let unsigned = site.operate(&[device.eid], enable(2));
+    site.sign_intent(signed, device.eid).unwrap();
+    let scope = FreezeScope::Fleet("meters".parse().unwrap());
+    site.propose(Action::Freeze {
+        scope: scope.clone(),
+    })
+    .unwrap();
+    for id in [signed, unsigned] {
+        assert_eq!(code(site.sign_intent(id, device.eid)), RefusalCode::Frozen);
+    }
+    let read = Account::ListProfiles("x".to_owned());
+    assert_eq!(code(site.sign(read, device.eid)), RefusalCode::Frozen);
+    site.reopen();
+    assert_eq!(
+        code(site.sign_intent(signed, device.eid)),
+        RefusalCode::Frozen
+    );
+    site.agree(Action::Thaw { scope });
+    site.sign_intent(signed, device.eid).unwrap();
+    // Bob has alice revoked.
+    let action = Action::RevokePrincipal {
+        name: "alice".parse().unwrap(),
+    };
+    let intent = site.intent(action);
+    let request = site.bob.propose(&intent);
+    let status = site.authority().propose(&request).unwrap();
+    let request = site.alice.decide(status.id, Decision::Approve);
+    site.authority().decide(status.id, &request).unwrap();
+    for id in [signed, unsigned] {
+        assert_eq!(
+            code(site.sign_intent(id, device.eid)),
+            RefusalCode::CredentialInvalid
+        );
+    }
+}
+
+#[test]
+fn quotas_hold_whoever_asks() {
+    let mut limited = policy();
+    limited.quotas.credential_per_hour = Some(2);
+    limited.quotas.reads_per_device_hour = 2;
+    let mut site = Site::new(limited);
+    let devices: Vec<Device> = (0..3).map(|n| site.device(n)).collect();
+    let eids: Vec<Eid> = devices.iter().map(|device| device.eid).collect();
+    let id = site.operate(&eids, enable(2));
+    let references = |eids: &[Eid]| {
+        let reference = |eid: &Eid| Reference {
+            account: Account::Intent(id),
+            eid: *eid,
+        };
+        eids.iter().map(reference).collect::<Vec<_>>()
+    };
+    let answers = site.authority().sign(references(&eids)).unwrap();
+    let refusal = answers[2].clone().unwrap_err();
+    assert!(answers[0].is_ok() && answers[1].is_ok());
+    assert_eq!(refusal.code, RefusalCode::QuotaExceeded);
+    // Asking again for what was signed costs nothing.
+    site.sign_intent(id, eids[0]).unwrap();
+    site.reopen();
+    assert_eq!(
+        code(site.sign_intent(id, eids[2])),
+        RefusalCode::QuotaExceeded,
+        "replaying counts the same"
+    );
+    let read = |n: u64| Account::ListProfiles(n.to_string());
+    site.sign(read(1), eids[0]).unwrap();
+    assert_eq!(
+        code(site.sign(read(2), eids[0])),
+        RefusalCode::QuotaExceeded
+    );
+    let free = refusal.retry_at.unwrap();
+    site.clock.0.store(free - 1, Ordering::SeqCst);
+    let id = site.operate(&eids, enable(2));
+    assert_eq!(
+        code(site.sign_intent(id, eids[2])),
+        RefusalCode::QuotaExceeded
+    );
+    site.clock.0.store(free, Ordering::SeqCst);
+    site.sign_intent(id, eids[2]).unwrap();
+    site.sign(read(2), eids[0]).unwrap();
+}
+
+#[test]
+fn policy_is_asked_again_when_it_is_signed() {
+    let mut site = Site::new(policy());
+    let device = site.device(0);
+    let test_class = site.operate(&[device.eid], enable(3));
+    let refusal = site.sign_intent(test_class, device.eid).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::PolicyRefused);
+    assert!(refusal.retry_at.is_none() && refusal.message.contains("class test"));
+    let unlisted = site.operate(&[device.eid], enable(9));
+    let refusal = site.sign_intent(unlisted, device.eid).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::PolicyRefused);
+    assert!(refusal.message.contains("listed first") && refusal.retry_at.is_some());
+
+    let good = site.operate(&[device.eid], enable(2));
+    let mut next = policy();
+    next.version = 2;
+    next.profiles.owners = Some(["99999".to_owned()].into());
+    site.agree(Action::SetPolicy {
+        policy: Box::new(next.clone()),
+    });
+    assert_eq!(
+        code(site.sign_intent(good, device.eid)),
+        RefusalCode::PolicyRefused
+    );
+    next.version = 3;
+    next.profiles.owners = Some(["26201".to_owned()].into());
+    next.windows.push(Window {
+        kinds: [intent::OperationKind::Enable].into(),
+        fleets: Default::default(),
+        days: (1..=7).collect(),
+        from_minute: 0,
+        to_minute: 60,
+        utc_offset_minutes: 0,
+    });
+    site.agree(Action::SetPolicy {
+        policy: Box::new(next.clone()),
+    });
+    let refusal = site.sign_intent(good, device.eid).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::OutsideWindow);
+    let opens = refusal.retry_at.unwrap();
+    assert!(opens > site.clock.now_ms() && opens.rem_euclid(86_400_000) < 5 * 60_000);
+    next.version = 4;
+    next.windows.clear();
+    site.agree(Action::SetPolicy {
+        policy: Box::new(next),
+    });
+    site.sign_intent(good, device.eid).unwrap();
+}
+
+#[test]
+fn nothing_is_signed_for_a_device_that_is_not_registered_and_associated() {
+    let mut site = Site::new(policy());
+    let id = site.operate(&[eid(0)], enable(2));
+    assert_eq!(
+        code(site.sign_intent(id, eid(0))),
+        RefusalCode::NotAssociated
+    );
+    let stranger = Device::new(50, &PKI);
+    assert_eq!(code(site.associate(&stranger)), RefusalCode::NotAssociated);
+    let device = site.device(0);
+    let retire = Action::RetireDevices {
+        devices: intent::DeviceSet::one(device.eid),
+    };
+    let good = site.operate(&[device.eid], enable(2));
+    site.propose(retire).unwrap();
+    assert_eq!(
+        code(site.sign_intent(good, device.eid)),
+        RefusalCode::NotAssociated
+    );
+    // Registered again it begins anew, but its counter goes on.
+    site.propose(register("meters", &[device.eid])).unwrap();
+    assert_eq!(
+        code(site.sign_intent(good, device.eid)),
+        RefusalCode::NotAssociated
+    );
+    site.associate(&device).unwrap();
+    let read = site.sign(Account::ListProfiles("again".to_owned()), device.eid);
+    assert_eq!(read.unwrap().counter, 2);
+}
+
+#[test]
+fn certificates_have_to_lead_to_a_trusted_ci_and_show_this_eid() {
+    let site = Site::new(policy());
+    let mut other_ci = Device::new(0, &test_pki(9));
+    assert_eq!(code(site.associate(&other_ci)), RefusalCode::EuiccRefused);
+    let other = Device::new(1, &PKI);
+    other_ci.euicc = other.euicc.clone();
+    other_ci.eum = other.eum.clone();
+    let refusal = site.associate(&other_ci).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::EuiccRefused);
+    assert!(refusal.message.contains(&other.eid.to_string()));
+    let mut no_eum = other.association();
+    no_eum.eum_certificates.clear();
+    assert_eq!(
+        code(site.authority().associate(&no_eum)),
+        RefusalCode::EuiccRefused
+    );
+}
+
+#[test]
+fn a_token_is_claimed_until_the_euicc_proves_it() {
+    let mut site = Site::new(policy());
+    let mut device = Device::new(0, &PKI);
+    device.add_eim(site.authority().configuration().unwrap());
+    let right = device.token;
+    device.token = Some(0x1234);
+    site.associate(&device).unwrap();
+    site.associate(&device).unwrap();
+    let read = |text: &str| Account::ListProfiles(text.to_owned());
+    let wrong = site.sign(read("a"), device.eid).unwrap();
+    let answer = device.load(&wrong.package);
+    assert!(
+        Answer::parse(&answer).is_err(),
+        "the eUICC refuses, unsigned"
+    );
+    assert_eq!(
+        code(site.record(device.eid, &answer)),
+        RefusalCode::EuiccRefused
+    );
+    device.token = right;
+    site.associate(&device).unwrap();
+    site.list(&mut device, "b");
+    device.token = Some(0x1234);
+    assert_eq!(code(site.associate(&device)), RefusalCode::Conflict);
+    // People say that it was reset.
+    site.propose(Action::ReassociateDevices {
+        devices: intent::DeviceSet::one(device.eid),
+    })
+    .unwrap();
+    site.associate(&device).unwrap();
+    device.token = right;
+    site.associate(&device).unwrap();
+    site.list(&mut device, "c");
+    site.reopen();
+    site.list(&mut device, "d");
+}
+
+#[test]
+fn forged_results_are_refused_and_counters_ahead_raise_an_incident() {
+    let mut site = Site::new(policy());
+    let mut device = site.device(0);
+    let mut other = site.device(1);
+    let read = Account::ListProfiles("x".to_owned());
+    let signed = site.sign(read.clone(), device.eid).unwrap();
+    let result = device.load(&signed.package);
+    let signed = site.sign(read, other.eid).unwrap();
+    let foreign = other.load(&signed.package);
+    assert_eq!(
+        code(site.record(device.eid, &foreign)),
+        RefusalCode::EuiccRefused
+    );
+    let mut forged = result.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(
+        code(site.record(device.eid, &forged)),
+        RefusalCode::EuiccRefused
+    );
+    assert_eq!(code(site.record(device.eid, b"0")), RefusalCode::Malformed);
+    site.record(device.eid, &result).unwrap();
+
+    // Somebody else has the key, and uses a counter of their own.
+    let package = crate::package::build(
+        &crate::testing::EIM_ID.parse().unwrap(),
+        device.eid,
+        40,
+        &[9; 16],
+        Command::to_package(&[Command::ListProfiles]).unwrap(),
+    );
+    let token = crate::package::token_object(device.token);
+    let signature = key(1).sign_parts(&[&package, &token]).unwrap();
+    let (stolen, _) = crate::package::assemble(&package, &signature).unwrap();
+    let result = device.load(&stolen);
+    let entries = site.authority().entries();
+    site.record(device.eid, &result).unwrap();
+    assert_eq!(site.authority().entries(), entries + 2);
+    let incident = site.authority().prove(entries + 1).unwrap();
+    assert!(incident.entry.entry.contains("counter-ahead"));
+    site.record(device.eid, &result).unwrap();
+    assert_eq!(
+        site.authority().entries() - entries,
+        3,
+        "one is of the publication"
+    );
+    // Signing goes on above it.
+    site.reopen();
+    let id = site.operate(&[device.eid], enable(2));
+    let signed = site.sign_intent(id, device.eid).unwrap();
+    assert_eq!(signed.counter, 41);
+    device.load(&signed.package);
+    assert_eq!(device.card.enabled_profile(), Some(iccid(2)));
+}
+
+#[test]
+fn unsigned_packages_are_released_once_and_only_if_asked_for() {
+    let mut site = Site::new(policy());
+    let download = Command::Download {
+        source: DownloadSource::DefaultSmdp,
+        route: Route::Direct,
+        confirmation_code: None,
+    };
+    let id = site.operate(&[eid(0)], download);
+    let release = |id, eid| {
+        let account = Account::Intent(id);
+        let mut answers = site
+            .authority()
+            .release(vec![Reference { account, eid }])
+            .unwrap();
+        answers.pop().unwrap()
+    };
+    assert_eq!(code(release(id, eid(1))), RefusalCode::OutOfScope);
+    let entries = site.authority().entries();
+    release(id, eid(0)).unwrap();
+    release(id, eid(0)).unwrap();
+    assert_eq!(site.authority().entries(), entries + 1);
+    assert_eq!(code(site.sign_intent(id, eid(0))), RefusalCode::Malformed);
+    let read = Command::ReadDeviceData {
+        items: DataItem::INTRODUCTION.to_vec(),
+    };
+    let id = site.operate(&[eid(0)], read);
+    let account = Account::Intent(id);
+    let reference = Reference {
+        account,
+        eid: eid(0),
+    };
+    site.authority().release(vec![reference]).unwrap()[0]
+        .clone()
+        .unwrap();
+}
