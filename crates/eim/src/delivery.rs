@@ -23,6 +23,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::actor::Actor;
+use crate::authority::AuthorityError;
 use crate::looks::{Flight, Found, Look};
 use crate::operations::OperationDraft;
 use crate::presence::Question;
@@ -246,7 +247,18 @@ impl Eim {
             self.give_up(operation, NOT_UNDERSTOOD).await?;
             return Ok(Step::Again);
         };
-        let signed = match self.link.sign(reference).await {
+        let mut answer = self.link.sign(reference.clone()).await;
+        if is_not_listed(&answer) {
+            // The list may be among the results that the authority was not given yet.
+            if let Err(error) = self.report_results().await {
+                tracing::debug!(%eid, error = &error as &dyn std::error::Error, "not reported");
+            }
+            answer = self.link.sign(reference).await;
+        }
+        if is_not_listed(&answer) && proof.is_none() {
+            return Box::pin(self.ask_for_proof(device, operation, peer)).await;
+        }
+        let signed = match answer {
             Ok(Ok(signed)) => signed,
             Ok(Err(refusal)) => return self.refused(device, operation, refusal).await,
             Err(_) => return Ok(Step::Ready(Delivery::Nothing)),
@@ -542,6 +554,11 @@ const NOT_THE_PACKAGE: &str =
     "the authority signed something else than what it was asked for: see its record";
 const NO_PROOF: &str = "expired before the device showed, on the connection it polled on, that its eUICC is \
      present; if its IPA opens a connection for each request, insecure_trust_any_connection lets it do without";
+
+/// Whether policy wants to know the profiles first.
+fn is_not_listed(answer: &Result<Result<SignedPackage, Refusal>, AuthorityError>) -> bool {
+    matches!(answer, Ok(Err(refusal)) if refusal.code == RefusalCode::NotListed)
+}
 
 /// Whether it may be otherwise later, without anybody asking again.
 fn is_passing(refusal: &Refusal) -> bool {

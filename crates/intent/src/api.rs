@@ -328,6 +328,8 @@ pub enum RefusalCode {
     NotApproved,
     /// The device is not registered or not associated.
     NotAssociated,
+    /// Policy asks about a profile that the eUICC has not listed yet.
+    NotListed,
     /// The eUICC's certificates or signature do not verify.
     EuiccRefused,
     /// What was asked for this reference before was something else.

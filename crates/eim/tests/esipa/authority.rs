@@ -87,6 +87,33 @@ async fn what_is_refused_for_the_time_being_is_held_and_asked_for_again_later() 
 }
 
 #[tokio::test]
+async fn profiles_are_listed_when_policy_does_not_know_them() {
+    let world = World::new();
+    let peer = world.connect();
+    let mut euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    let operation = world.propose(euicc.eid, enable()).await;
+    world.authority.wants_list.store(true, Ordering::SeqCst);
+    let list = world.package(euicc.eid, &peer).await;
+    assert_eq!(shown(&world, &operation).state, OperationState::Queued);
+    assert_ne!(
+        shown(&world, &operation).eim_transaction_id,
+        list.euicc_package_signed.eim_transaction_id,
+        "it is a package of the eIM's own"
+    );
+    let answer = euicc.execute(&list, no_profiles());
+    assert!(!is_refused(&world.provide(euicc.eid, answer, &peer).await));
+    // At the next poll the list is reported first, and the operation is signed, without a pause.
+    let package = world.package(euicc.eid, &peer).await;
+    assert_eq!(
+        shown(&world, &operation).eim_transaction_id,
+        package.euicc_package_signed.eim_transaction_id
+    );
+    let answer = euicc.execute(&package, enabled());
+    assert!(!is_refused(&world.provide(euicc.eid, answer, &peer).await));
+    assert_eq!(shown(&world, &operation).state, OperationState::Done);
+}
+
+#[tokio::test]
 async fn the_authority_says_when_to_ask_again() {
     let world = World::new();
     let peer = world.connect();

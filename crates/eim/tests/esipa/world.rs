@@ -11,7 +11,9 @@ use eim::authority::unguarded::{EimIdentity, UnguardedAuthority};
 use eim::authority::{Authority, AuthorityError, Reply};
 use eim::es9::{Call, ConnectorError, SmdpConnector};
 use eim::{Clock, Config, ConnectionId, DeviceData, Eim, Entropy, Operation, Parts, Peer};
-use intent::api::{Associate, Feed, RecordResult, Reference, Refusal, SignedPackage};
+use intent::api::{
+    Account, Associate, Feed, RecordResult, Reference, Refusal, RefusalCode, SignedPackage,
+};
 use intent::command::Command;
 use intent::{IntentId, Principal};
 use pki::issue::{Credential, TestPki, TestPkiOptions};
@@ -109,6 +111,8 @@ pub(crate) struct Gate {
     pub(crate) is_away: AtomicBool,
     /// What is answered to every question, if not the truth.
     pub(crate) refusal: Mutex<Option<Refusal>>,
+    /// Until a result is reported, packages of intents are refused: their profile was not listed.
+    pub(crate) wants_list: AtomicBool,
     /// For which device packages are signed, if not for the one that was asked for.
     pub(crate) signs_for: Mutex<Option<Eid>>,
     /// How many packages, releases, associations and results were asked for.
@@ -147,6 +151,22 @@ impl Authority for Gate {
         &'a self,
         references: &'a [Reference],
     ) -> Reply<'a, Vec<Result<SignedPackage, Refusal>>> {
+        if self.wants_list.load(Ordering::SeqCst) {
+            return Box::pin(async move {
+                let mut answers = Vec::new();
+                for reference in references {
+                    answers.push(match &reference.account {
+                        Account::Intent(_) => Err(Refusal::new(RefusalCode::NotListed, "which?")),
+                        _ => self
+                            .inner
+                            .sign(std::slice::from_ref(reference))
+                            .await?
+                            .remove(0),
+                    });
+                }
+                Ok(answers)
+            });
+        }
         let Some(eid) = *self.signs_for.lock().unwrap() else {
             return self.each(references.len(), || self.inner.sign(references));
         };
@@ -179,6 +199,7 @@ impl Authority for Gate {
         &'a self,
         results: &'a [RecordResult],
     ) -> Reply<'a, Vec<Result<(), Refusal>>> {
+        self.wants_list.store(false, Ordering::SeqCst);
         self.each(results.len(), || self.inner.record_results(results))
     }
 
@@ -265,6 +286,7 @@ impl World {
             ),
             is_away: AtomicBool::new(false),
             refusal: Mutex::default(),
+            wants_list: AtomicBool::new(false),
             signs_for: Mutex::default(),
             asked: AtomicU64::new(0),
         });
