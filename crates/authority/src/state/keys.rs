@@ -71,9 +71,8 @@ impl SigningKeys {
                 self.begin(number, spki);
             }
             Event::SigningKeyRetired { spki_sha256, .. } => {
-                if self.usable.remove(spki_sha256).is_none() {
-                    return Err(Misfit::new(number, "the key is not in use"));
-                }
+                let retired = self.usable.remove(spki_sha256);
+                retired.ok_or_else(|| Misfit::new(number, "the key is not in use"))?;
             }
             _ => {}
         }

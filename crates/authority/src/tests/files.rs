@@ -64,6 +64,15 @@ impl Disk {
         file.live[at] ^= 1;
     }
 
+    /// Files below a folder, the one written last at the end: widths of partial files rise.
+    pub(crate) fn paths(&self, folder: &str) -> Vec<String> {
+        let content = self.lock();
+        let inside = content.files.keys().filter(|it| it.starts_with(folder));
+        let mut paths: Vec<String> = inside.cloned().collect();
+        paths.sort_by_key(|path| (path.len(), path.clone()));
+        paths
+    }
+
     fn lock(&self) -> MutexGuard<'_, Content> {
         self.0.lock().unwrap()
     }

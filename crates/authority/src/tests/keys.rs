@@ -44,9 +44,9 @@ fn a_key_is_exchanged_device_by_device() {
     assert_eq!(signed_part(&again.package), signed_part(&signed.package));
     site.record(eids[0], &result).unwrap();
     site.reopen();
-    site.list(&mut devices[0], "with the new key");
+    site.list(&mut devices[0], "with-the-new-key");
     // The second goes on with the old one, then adopts it too.
-    site.list(&mut devices[1], "with the old key");
+    site.list(&mut devices[1], "with-the-old-key");
     assert_eq!(
         site.propose(retire()).unwrap_err().code,
         RefusalCode::LastOne
