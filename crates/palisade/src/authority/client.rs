@@ -56,9 +56,10 @@ impl AuthorityClient {
         self.get("/v1/status").await
     }
 
-    /// The newest checkpoint, with a proof that it continues one of this size.
-    pub(crate) async fn checkpoint(&self, since: u64) -> Answered<CheckpointAnswer> {
-        self.get(&format!("/v1/checkpoint?since={since}")).await
+    /// The newest checkpoint, with a proof that it continues one of this size. With `publish` it covers everything.
+    pub(crate) async fn checkpoint(&self, since: u64, publish: bool) -> Answered<CheckpointAnswer> {
+        self.get(&format!("/v1/checkpoint?since={since}&publish={publish}"))
+            .await
     }
 
     /// Whether a token for reading is good.

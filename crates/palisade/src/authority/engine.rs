@@ -44,6 +44,21 @@ impl Engine {
         file: &File,
         remembered: Option<(PublicKey, Checkpoint)>,
     ) -> anyhow::Result<Self> {
+        let trust = euicc_trust(file)?;
+        Self::open_believing(trust, folder, file, remembered)
+    }
+
+    /// Opens one that believes no eUICC, for looking at what it is.
+    pub(crate) fn open_for_reading(folder: &AuthorityFolder, file: &File) -> anyhow::Result<Self> {
+        Self::open_believing(EuiccTrust::default(), folder, file, None)
+    }
+
+    fn open_believing(
+        trust: EuiccTrust,
+        folder: &AuthorityFolder,
+        file: &File,
+        remembered: Option<(PublicKey, Checkpoint)>,
+    ) -> anyhow::Result<Self> {
         let key = folder.ledger_key()?;
         if let Some((known, _)) = &remembered
             && known.to_string() != key.public().to_string()
@@ -54,7 +69,7 @@ impl Engine {
         }
         let parts = Parts {
             signers: SigningKeys::open(folder, file)?.signers,
-            trust: euicc_trust(file)?,
+            trust,
             reachability: reachability(file)?,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
@@ -222,8 +237,11 @@ impl Engine {
     }
 
     /// The newest checkpoint, and what proves that it continues one of the size `since`. Whoever knows a longer one sees
-    /// that from the checkpoint itself.
-    pub(crate) fn checkpoint(&self, since: u64) -> Answer<CheckpointAnswer> {
+    /// that from the checkpoint itself. With `publish` it covers everything that is durable.
+    pub(crate) fn checkpoint(&self, since: u64, publish: bool) -> Answer<CheckpointAnswer> {
+        if publish {
+            self.authority.publish()?;
+        }
         let (checkpoint, proof) = match self.authority.checkpoint(since) {
             Err(refusal) if refusal.code == RefusalCode::Unknown => self.authority.checkpoint(0)?,
             answered => answered?,

@@ -47,6 +47,18 @@ impl Remembered {
     /// # Errors
     /// When the authority does not answer, or its ledger is not the one that is known.
     pub(crate) async fn update(&self, authority: &AuthorityClient) -> anyhow::Result<()> {
+        self.take(authority, false).await
+    }
+
+    /// The same with everything that was decided until now.
+    pub(crate) async fn update_to_the_end(
+        &self,
+        authority: &AuthorityClient,
+    ) -> anyhow::Result<()> {
+        self.take(authority, true).await
+    }
+
+    async fn take(&self, authority: &AuthorityClient, publish: bool) -> anyhow::Result<()> {
         let known = self
             .known
             .lock()
@@ -54,7 +66,7 @@ impl Remembered {
             .clone();
         let since = known.as_ref().map_or(0, |(_, old)| old.size());
         let answer = authority
-            .checkpoint(since)
+            .checkpoint(since, publish)
             .await
             .context("the authority was not asked for its checkpoint")?
             .context("the authority gives no checkpoint")?;

@@ -203,14 +203,16 @@ async fn identity(State(engine): Shared) -> Answer<impl Serialize> {
 struct Since {
     #[serde(default)]
     since: u64,
+    #[serde(default)]
+    publish: bool,
 }
 
 async fn checkpoint(
     State(engine): Shared,
     since: Result<Query<Since>, QueryRejection>,
 ) -> Answer<impl Serialize> {
-    let since = query(since)?.since;
-    answer(engine, move |engine| engine.checkpoint(since)).await
+    let Since { since, publish } = query(since)?;
+    answer(engine, move |engine| engine.checkpoint(since, publish)).await
 }
 
 async fn entry_proof(

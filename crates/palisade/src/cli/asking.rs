@@ -207,13 +207,10 @@ pub(crate) fn standing(status: &Value) -> String {
                 "intent {id} waits: {approved} of {asked} approvals. Nothing happens before; another person approves with:\n  palisade intent approve {id} --passkey FILE"
             )
         }
-        "approved" => format!(
-            "intent {id} approved; signed and handed over when polled by {}",
-            match number(status, "devices").as_str() {
-                "1" => "the device".to_owned(),
-                many => format!("{many} devices"),
-            }
-        ),
+        "approved" => match number(status, "devices").as_str() {
+            "1" => format!("intent {id} approved; the device gets it when it polls"),
+            many => format!("intent {id} approved; {many} devices get it when they poll"),
+        },
         state => format!("intent {id} {state}"),
     }
 }

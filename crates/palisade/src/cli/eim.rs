@@ -216,7 +216,7 @@ fn offline(data: &Path) -> anyhow::Result<EimConfigurationData> {
         );
     };
     let folder = AuthorityFolder::existing(folder)?;
-    let engine = Engine::open(&folder, &folder.settings()?, None)?;
+    let engine = Engine::open_for_reading(&folder, &folder.settings()?)?;
     let identity = engine.identity()?;
     engine.stop()?;
     read_configuration(&identity.der)

@@ -250,6 +250,11 @@ fn explained(code: RefusalCode) -> (StatusCode, &'static str, &'static str) {
             "The device is not registered and associated",
             "register it with `palisade device register`, and let it poll",
         ),
+        R::NotListed => (
+            StatusCode::CONFLICT,
+            "The eUICC has not listed this profile yet",
+            "have its profiles listed: `palisade profile list <EID> --refresh`",
+        ),
         R::EuiccRefused => (
             StatusCode::UNPROCESSABLE_ENTITY,
             "What the eUICC showed does not verify",

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::adapters::{SystemClock, is_private_directory};
-use crate::authority::{AuthorityFolder, Child, Remembered};
+use crate::authority::{AuthorityClient, AuthorityFolder, Child, Remembered};
 use crate::config::{AuthorityPlace, File};
 use crate::control::{self, ServerInfo};
 
@@ -29,7 +29,9 @@ pub(crate) struct Running {
     esipa: JoinHandle<Drained>,
     control: JoinHandle<std::io::Result<()>>,
     tasks: Vec<JoinHandle<()>>,
-    authority: Option<Child>,
+    authority: Arc<AuthorityClient>,
+    remembered: Arc<Remembered>,
+    child: Option<Child>,
 }
 
 /// Starts an eIM: starts its authority or asks for it, opens the database and listens.
@@ -96,7 +98,11 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
             Arc::clone(&eim),
             until(stopped.clone()),
         )),
-        tokio::spawn(tasks::remember(authority, remembered, until(stopped))),
+        tokio::spawn(tasks::remember(
+            Arc::clone(&authority),
+            Arc::clone(&remembered),
+            until(stopped),
+        )),
     ];
     tracing::info!(
         eim_id = %eim.eim_id(),
@@ -113,7 +119,9 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
         esipa,
         control,
         tasks,
-        authority: child,
+        authority,
+        remembered,
+        child,
     })
 }
 
@@ -159,8 +167,8 @@ impl Running {
             }
             Err(error) => tracing::error!("the CIs of eUICCs stay the old ones: {error:#}"),
         }
-        if let Some(authority) = &self.authority {
-            authority.reload().await;
+        if let Some(child) = &self.child {
+            child.reload().await;
         }
     }
 
@@ -174,6 +182,8 @@ impl Running {
             control,
             tasks,
             authority,
+            remembered,
+            child,
             ..
         } = self;
         // Nobody listening any more is as good.
@@ -187,8 +197,11 @@ impl Running {
             .await
             .context("the database could not be closed properly")?;
         // Last: the requests under way needed it.
-        if let Some(authority) = authority {
-            authority.stop().await?;
+        if let Err(error) = remembered.update_to_the_end(&authority).await {
+            tracing::warn!("the authority's last checkpoint is not remembered: {error:#}");
+        }
+        if let Some(child) = child {
+            child.stop().await?;
         }
         log_counters(
             counters.values(),

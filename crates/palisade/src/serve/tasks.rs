@@ -116,13 +116,9 @@ pub(super) async fn remember(
     stopped: impl Future<Output = ()>,
 ) {
     let mut stopped = pin!(stopped);
-    loop {
-        let is_over = is_over(FOLLOW_EVERY, stopped.as_mut()).await;
+    while !is_over(FOLLOW_EVERY, stopped.as_mut()).await {
         if let Err(error) = remembered.update(&authority).await {
             tracing::warn!("the authority's checkpoint is not remembered: {error:#}");
-        }
-        if is_over {
-            return;
         }
     }
 }

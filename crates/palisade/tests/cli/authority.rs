@@ -114,7 +114,7 @@ fn a_second_person_approves_what_the_policy_asks_for() {
     assert_eq!(shown["state"], "approved", "{shown}");
     assert_eq!(shown["approved_by"], serde_json::json!(["bob"]));
     assert_eq!(shown["operations"][0]["state"], "queued");
-    approve(BOB).refused(1, &["palisade intent show"]);
+    approve(BOB).refused(1, &["approved this already"]);
 
     // What was rejected stays so.
     let again = json(&folder, &delete);
@@ -240,7 +240,7 @@ fn raw(folder: &Folder, method: &str, path: &str, fields: &str) -> u16 {
 
 #[test]
 fn freezing_is_quick_and_thawing_needs_two() {
-    let (folder, eid, _server) = two_people();
+    let (folder, eid, server) = two_people();
     json(&folder, &["device", "register", &eid, "--passkey", OWNER]);
     let freeze = ["freeze", "everything", "--passkey", OWNER];
     assert_eq!(json(&folder, &freeze)["state"], "done");
@@ -255,6 +255,7 @@ fn freezing_is_quick_and_thawing_needs_two() {
     let thawed = json(&folder, &["intent", "approve", id(&thaw), "--passkey", BOB]);
     assert_eq!(thawed["state"], "done", "{thawed}");
     assert_eq!(folder.run(&with(&["policy", "show"])).err, "");
+    assert_eq!(server.terminate().0, Some(0));
     let incidents = kinds(&folder)
         .into_iter()
         .filter(|kind| kind == "incident.raised");
@@ -349,27 +350,28 @@ fn the_record_is_verified_and_proven_without_a_server() {
         assert_eq!(ran.status, 1, "{}", ran.out);
     }
     // A flipped bit in the record is named, and the authority does not run on it.
-    let tile = first_file(&folder.path("eim/authority/ledger/tile/entries"));
-    let mut octets = fs::read(&tile).unwrap();
-    octets[40] ^= 1;
-    fs::write(&tile, octets).unwrap();
+    for tile in files(&folder.path("eim/authority/ledger/tile/entries")) {
+        let mut octets = fs::read(&tile).unwrap();
+        octets[40] ^= 1;
+        fs::write(&tile, octets).unwrap();
+    }
     assert_eq!(folder.run(&with(&["ledger", "verify"])).status, 1);
     folder
         .run(&["serve", "--data", "eim", "--listen", "127.0.0.1:0"])
         .refused(1, &["does not add up", "entry 0", "Nothing can be signed"]);
 }
 
-fn first_file(folder: &Path) -> std::path::PathBuf {
-    let mut path = folder.to_owned();
-    while path.is_dir() {
-        let mut found: Vec<_> = fs::read_dir(&path)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
-        found.sort();
-        path = found.remove(0);
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push(path),
+        }
     }
-    path
+    found
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn devices_are_registered_listed_and_retired() {
     folder.ok(&with(&["device", "retire", &eid]));
     folder
         .run(&with(&["profile", "rat", &eid]))
-        .refused(1, &["retired"]);
+        .refused(1, &["is not registered"]);
     let events = folder.json(&with(&["device", "events", &eid]));
     let kinds: Vec<&str> = events["events"]
         .as_array()
