@@ -18,6 +18,9 @@
 
 mod support;
 
+#[path = "crash/authority.rs"]
+mod authority;
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -109,7 +112,7 @@ fn each_operation_executes_exactly_once_wherever_the_process_is_killed() {
         "too little went wrong: {sum:?}"
     );
     assert!(
-        !server.log().contains("panic"),
+        !server.log().contains("panicked"),
         "a server panicked: {}",
         server.log()
     );
