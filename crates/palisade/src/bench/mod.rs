@@ -3,6 +3,7 @@
 //! A figure in absolute time says as much about the machine as about the program. So each stands beside a floor: a server of
 //! the same libraries that does nothing, the bare signatures, a plain walk over the same octets.
 
+mod authority;
 mod codec;
 mod esipa;
 mod figures;
@@ -11,6 +12,7 @@ mod servers;
 mod site;
 mod usage;
 
+pub(crate) use authority::{Options as AuthorityOptions, run as authority};
 pub(crate) use codec::run as codec;
 pub(crate) use esipa::{Options as EsipaOptions, run as esipa};
 pub(crate) use load::run as load;

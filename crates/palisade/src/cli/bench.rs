@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::Ending;
-use crate::bench::{self, EsipaOptions};
+use crate::bench::{self, AuthorityOptions, EsipaOptions};
 use crate::output::Format;
 
 /// Measure speed and memory on this machine, as ratios to what cannot be avoided.
@@ -21,11 +21,32 @@ the machine alone while it runs. docs/performance.md explains the figures.";
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Authority(Authority),
     Esipa(Esipa),
     Codec(Codec),
     /// Loads a server that a measurement names on the standard input.
     #[command(hide = true)]
     Load,
+}
+
+/// Measure the authority: signatures behind durable entries, verification, reading the record again.
+#[derive(Debug, clap::Args)]
+struct Authority {
+    /// Devices to associate first.
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    devices: u32,
+    /// Time for each way of asking.
+    #[arg(long, default_value_t = 5, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Entries of the record that is read again.
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    entries: u32,
+    /// Keep the temporary record in this folder, whose disk then counts.
+    #[arg(long, value_name = "FOLDER")]
+    directory: Option<PathBuf>,
+    /// Print JSON instead of the table; the same as --output json.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Measure the eIM: empty polls, complete package cycles, memory for each device.
@@ -73,6 +94,13 @@ struct Codec {
 pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
     let is_json = |json: bool| json || format == Format::Json;
     match args.command {
+        Command::Authority(args) => bench::authority(&AuthorityOptions {
+            devices: args.devices,
+            seconds: args.seconds,
+            entries: args.entries,
+            directory: args.directory,
+            json: is_json(args.json),
+        })?,
         Command::Esipa(args) => bench::esipa(&EsipaOptions {
             devices: args.devices,
             connections: args.connections,
