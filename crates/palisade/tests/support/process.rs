@@ -157,6 +157,16 @@ impl Server {
         }
     }
 
+    /// The number of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for one that was killed.
+    pub(crate) fn gone(&mut self) {
+        self.child.wait().unwrap();
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
