@@ -23,7 +23,9 @@ mod opening;
 pub mod package;
 pub mod proof;
 mod queue;
+mod reading;
 pub mod service;
+mod signers;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -7,7 +7,8 @@ use ledger::{Checkpoint, Entry, Ledger, Opening, SigningKey, Visitor};
 use serde::Serialize;
 
 use crate::event::{Actor, Event, EventError};
-use crate::service::{Authority, LedgerFiles, Parts, SignerSet};
+use crate::service::{Authority, LedgerFiles, Parts};
+use crate::signers::SignerSet;
 use crate::state::{Misfit, SNAPSHOT_VERSION, State};
 
 /// Why an authority does not run.

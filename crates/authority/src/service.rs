@@ -4,29 +4,23 @@
 //! does not depend on the moment, such as verifying proofs and certificate chains and making signatures, happens on the
 //! caller's thread; the [writer](crate::writer) checks what does.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 
-use intent::action::FreezeScope;
+use intent::IntentId;
 use intent::api::{
-    Associate, BATCH_MAX, Decide, Enrol, Feed, IntentState, IntentStatus, PrincipalInfo, Propose,
-    RecordResult, Reference, Refusal, RefusalCode, SignedPackage,
+    Associate, BATCH_MAX, Decide, Enrol, IntentStatus, PrincipalInfo, Propose, RecordResult,
+    Reference, Refusal, RefusalCode, SignedPackage,
 };
-use intent::bearer::TokenRecord;
-use intent::http_signature::HttpProof;
-use intent::{Digest, IntentId, PolicyDocument, Principal};
 use ledger::{Checkpoint, Files, FolderStore, PublicKey, ReadFiles, WitnessKey};
-use pki::{ChainPolicy, Signer, TrustAnchors};
-use rsp::sgp32::EimConfigurationData;
-use serde::Serialize;
+use pki::{ChainPolicy, TrustAnchors};
 
 use crate::environment::{Clock, Entropy};
-use crate::event::RelyingParty;
-use crate::package::{self, Reachability};
-use crate::proof::{self, Ballot, Proposal};
+use crate::package::Reachability;
+use crate::proof::{Ballot, Proposal};
 use crate::queue::{Queue, Turned};
+use crate::signers::SignerSet;
 use crate::state::State;
 use crate::verbs::associate::{Shown, associate};
 use crate::verbs::decide::decide;
@@ -37,6 +31,8 @@ use crate::verbs::sign::{ToSign, release, sign};
 use crate::writer::{Desk, Job, Verb, broken};
 
 pub use crate::opening::{OpenError, Opened, create};
+pub use crate::reading::{SigningKeyInfo, Status};
+pub use crate::signers::Signers;
 pub use crate::writer::WriterOptions;
 
 /// Where a ledger lies.
@@ -57,9 +53,6 @@ impl LedgerFiles for FolderStore {
         Box::new(Self::reader(self.root()))
     }
 }
-
-/// Keys of the eIM that this process can sign with, in any order.
-pub type Signers = Vec<Arc<dyn Signer>>;
 
 /// Whom the authority believes about eUICCs.
 #[derive(Debug, Clone, Default)]
@@ -107,56 +100,9 @@ pub(crate) struct Shared {
     pub(crate) entropy: Arc<dyn Entropy>,
     signers: RwLock<Arc<SignerSet>>,
     trust: RwLock<Arc<EuiccTrust>>,
-    reachability: RwLock<Reachability>,
+    pub(crate) reachability: RwLock<Reachability>,
     fault: Mutex<Option<String>>,
     on_broken: Box<dyn Fn(&str) + Send + Sync>,
-}
-
-/// Keys by the SHA-256 of their SubjectPublicKeyInfo.
-pub(crate) struct SignerSet {
-    pub(crate) public: BTreeMap<Digest, Vec<u8>>,
-    keys: BTreeMap<Digest, Arc<dyn Signer>>,
-}
-
-/// How an authority stands.
-#[derive(Debug, Clone, Serialize)]
-pub struct Status {
-    /// The installation.
-    pub installation: String,
-    /// Durable entries.
-    pub entries: u64,
-    /// Devices under management.
-    pub devices: u64,
-    /// How many of them are associated.
-    pub associated: u64,
-    /// Intents that are not forgotten.
-    pub intents: u64,
-    /// What is frozen.
-    pub freezes: Vec<FreezeScope>,
-    /// Version of the policy.
-    pub policy_version: u64,
-    /// Milliseconds since 1970 of the newest entry.
-    pub newest_at: i64,
-    /// What the clock says. Milliseconds since 1970.
-    pub clock: i64,
-    /// Why nothing is answered any more, if that is so.
-    pub fault: Option<String>,
-}
-
-/// A key of the eIM, as lists show it.
-#[derive(Debug, Clone, Serialize)]
-pub struct SigningKeyInfo {
-    /// SHA-256 of its SubjectPublicKeyInfo (DER).
-    pub spki_sha256: Digest,
-    /// SubjectPublicKeyInfo (DER), in hexadecimal.
-    #[serde(with = "hex::serde")]
-    pub spki: Vec<u8>,
-    /// The entry that added it; none for a key that the process holds and nobody added.
-    pub entry: Option<u64>,
-    /// Whether eUICCs are associated with it.
-    pub for_association: bool,
-    /// Devices that would be left without a key if it was retired.
-    pub devices: u64,
 }
 
 impl Authority {
@@ -269,140 +215,6 @@ impl Authority {
             };
             Ok(heard.into_iter().map(record).collect())
         })
-    }
-
-    /// What the eIM has to know of what happened behind entry `after`.
-    pub fn feed(&self, after: u64) -> Result<Feed, Refusal> {
-        let durable = self.entries();
-        self.look(|state, now| Ok(state.feed(after, durable, now)))
-    }
-
-    /// Everybody.
-    pub fn principals(&self) -> Result<Vec<PrincipalInfo>, Refusal> {
-        self.look(|state, _| Ok(state.principals()))
-    }
-
-    /// How an intent stands.
-    pub fn intent(&self, id: &IntentId) -> Result<IntentStatus, Refusal> {
-        self.look(|state, now| state.status(id, now))
-    }
-
-    /// Intents, the newest first.
-    pub fn intents(
-        &self,
-        state: Option<IntentState>,
-        before: Option<u64>,
-        limit: usize,
-    ) -> Result<Vec<IntentStatus>, Refusal> {
-        self.look(|all, now| Ok(all.page(state, before, limit, now)))
-    }
-
-    /// The policy.
-    pub fn policy(&self) -> Result<PolicyDocument, Refusal> {
-        self.look(|state, _| Ok(state.policy.clone()))
-    }
-
-    /// What is frozen.
-    pub fn freezes(&self) -> Result<Vec<FreezeScope>, Refusal> {
-        self.look(|state, _| Ok(state.freezes.iter().cloned().collect()))
-    }
-
-    /// Keys of the eIM: those in use, and those that this process holds and nobody has added.
-    pub fn signing_keys(&self) -> Result<Vec<SigningKeyInfo>, Refusal> {
-        let signers = self.shared.signers();
-        self.look(|state, _| {
-            let first = state.keys.for_association().map(|(digest, _)| *digest);
-            let used = state.keys.iter().map(|(digest, key)| SigningKeyInfo {
-                spki_sha256: *digest,
-                spki: key.spki.clone(),
-                entry: Some(key.number),
-                for_association: first == Some(*digest),
-                devices: state.devices.depending_on(digest),
-            });
-            let held = signers
-                .public
-                .iter()
-                .filter(|(digest, _)| !state.keys.is_usable(digest))
-                .map(|(digest, spki)| SigningKeyInfo {
-                    spki_sha256: *digest,
-                    spki: spki.clone(),
-                    entry: None,
-                    for_association: false,
-                    devices: 0,
-                });
-            Ok(used.chain(held).collect())
-        })
-    }
-
-    /// What an eUICC has to store to accept packages of this eIM.
-    pub fn configuration(&self) -> Result<EimConfigurationData, Refusal> {
-        let reachability = read(&self.shared.reachability).clone();
-        self.look(|state, _| {
-            let (_, key) = state.keys.for_association().ok_or_else(|| {
-                Refusal::new(RefusalCode::Unavailable, "the eIM has no signing key")
-            })?;
-            let eim_id =
-                state.installation()?.eim_id.parse().map_err(|_| {
-                    Refusal::new(RefusalCode::Malformed, "the eIM's name is no eimId")
-                })?;
-            Ok(package::configuration(eim_id, &reachability, &key.spki))
-        })
-    }
-
-    /// The name of the eIM (eimId).
-    pub fn eim_id(&self) -> Result<String, Refusal> {
-        self.look(|state, _| Ok(state.installation()?.eim_id.clone()))
-    }
-
-    /// The installation's name and what passkeys are bound to.
-    pub fn parameters(&self) -> Result<(String, RelyingParty), Refusal> {
-        self.look(|state, _| {
-            let installation = state.installation()?;
-            Ok((
-                installation.name.clone(),
-                installation.relying_party.clone(),
-            ))
-        })
-    }
-
-    /// Whose reading token it is.
-    pub fn check_token(&self, token: &TokenRecord) -> Result<PrincipalInfo, Refusal> {
-        self.look(|state, now| state.check_token(token, now))
-    }
-
-    /// Whose signed request to read it is.
-    pub fn check_read(
-        &self,
-        proof: &HttpProof,
-        body: &[u8],
-        from: Option<std::net::IpAddr>,
-    ) -> Result<Principal, Refusal> {
-        self.look(|state, now| proof::verify_read(state, now, proof, body, from))
-    }
-
-    /// How everything stands.
-    pub fn status(&self) -> Status {
-        let clock = self.shared.clock.now_ms();
-        let fault = self.fault();
-        let entries = self.entries();
-        let state = read(&self.shared.state);
-        let (devices, associated) = state.devices.counts();
-        Status {
-            installation: state
-                .installation
-                .as_ref()
-                .map(|it| it.name.clone())
-                .unwrap_or_default(),
-            entries,
-            devices,
-            associated,
-            intents: state.intents.len() as u64,
-            freezes: state.freezes.iter().cloned().collect(),
-            policy_version: state.policy.version,
-            newest_at: state.newest_at,
-            clock,
-            fault,
-        }
     }
 
     /// Entries that survive a power cut.
@@ -589,59 +401,6 @@ impl Shared {
     }
 }
 
-impl SignerSet {
-    pub(crate) fn of(signers: Signers) -> Self {
-        let digest = |signer: &Arc<dyn Signer>| Digest::of(&[signer.public_key().spki_der()]);
-        Self {
-            public: signers
-                .iter()
-                .map(|signer| (digest(signer), signer.public_key().to_spki_der()))
-                .collect(),
-            keys: signers
-                .into_iter()
-                .map(|signer| (digest(&signer), signer))
-                .collect(),
-        }
-    }
-
-    /// Whether every key in use is there.
-    pub(crate) fn check(&self, state: &State) -> Result<(), OpenError> {
-        let mut used = state.keys.iter();
-        match used.find(|(digest, _)| !self.keys.contains_key(digest)) {
-            Some((digest, key)) => Err(OpenError::SigningKeyMissing {
-                spki_sha256: *digest,
-                entry: key.number,
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// Makes the signature over a package whose entry is durable.
-    fn sign(&self, order: &ToSign) -> Result<SignedPackage, Refusal> {
-        let failed = |message: String| Refusal::new(RefusalCode::Unavailable, message);
-        let signer = self.keys.get(&order.key).ok_or_else(|| {
-            failed(format!(
-                "the authority has no access to the signing key {}",
-                order.key
-            ))
-        })?;
-        let octets = package::from_base64(&order.package);
-        let octets = octets.ok_or_else(|| failed("the recorded package is damaged".to_owned()))?;
-        let signature = signer
-            .sign_parts(&[&octets, &package::token_object(order.token)])
-            .map_err(|error| failed(crate::writer::chain(&error)))?;
-        let (package, transaction_id) = package::assemble(&octets, &signature)
-            .ok_or_else(|| failed("the recorded package is damaged".to_owned()))?;
-        Ok(SignedPackage {
-            package,
-            transaction_id,
-            counter: order.counter,
-            association_token: order.token,
-            entry: order.number,
-        })
-    }
-}
-
 /// A verb and the way back to who asked.
 struct Question<T, V> {
     verb: Option<V>,
@@ -678,7 +437,7 @@ fn check_batch(count: usize) -> Result<(), Refusal> {
     }
 }
 
-fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+pub(crate) fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
     // A writer that panicked has marked everything broken, and nobody acts on what is read then.
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use authority::webauthn::{RelyingParty, verify_assertion, verify_registration};
+use authority::event::RelyingParty;
+use authority::webauthn::{verify_assertion, verify_registration};
 use intent::passkey::{
     AssertionResponse, PasskeyCredential, RegistrationResponse, SoftwarePasskey,
 };
