@@ -15,8 +15,14 @@ pub(super) struct CpuTimes(BTreeMap<String, Duration>);
 impl CpuTimes {
     /// Now. A thread that runs at this moment may be counted short by one tick of the scheduler.
     pub(super) fn now() -> anyhow::Result<Self> {
+        Self::of("self")
+    }
+
+    /// The same of another process.
+    fn of(process: &str) -> anyhow::Result<Self> {
         let mut times = BTreeMap::<String, Duration>::new();
-        for task in fs::read_dir("/proc/self/task").context("the threads cannot be listed")? {
+        let tasks = format!("/proc/{process}/task");
+        for task in fs::read_dir(tasks).context("the threads cannot be listed")? {
             let task = task?.path();
             // A thread may have ended since the folder was read.
             let (Ok(name), Ok(time)) = (fs::read_to_string(task.join("comm")), on_cpu(&task))
@@ -46,6 +52,11 @@ pub(super) fn this_thread() -> anyhow::Result<Duration> {
 /// CPU time of this process.
 pub(super) fn this_process() -> anyhow::Result<Duration> {
     Ok(CpuTimes::now()?.0.values().sum())
+}
+
+/// CPU time of another process, by its number.
+pub(super) fn process(pid: u64) -> anyhow::Result<Duration> {
+    Ok(CpuTimes::of(&pid.to_string())?.0.values().sum())
 }
 
 /// The first number of schedstat: nanoseconds on a CPU.

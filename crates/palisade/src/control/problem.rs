@@ -158,7 +158,7 @@ fn explained(code: RefusalCode) -> (StatusCode, &'static str, &'static str) {
         R::Malformed => (
             StatusCode::BAD_REQUEST,
             "This is no intent for this installation",
-            "use this program and the server in the same version; `palisade status` says which installation it is",
+            "use this program and the server in the same version; `palisade eim status` says which installation it is",
         ),
         R::ProofInvalid => (
             StatusCode::UNAUTHORIZED,

@@ -1,20 +1,25 @@
 //! The authorities of a demo: the real engine with its record on the disk, in this process.
 //!
-//! One machine, `demo`, may do everything a machine may; the policy asks for no approvals.
+//! One machine, `demo`, may do everything a machine may; the policy asks for no approvals. Two people have passkeys: the
+//! owner, and a second one for what takes two whatever policy says.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, bail};
 use authority::event::RelyingParty;
+use authority::genesis::enrolment_code;
 use eim::Eim;
 use eim::authority::Authority;
 use intent::action::MachineKey;
-use intent::api::{Enrol, IntentState, IntentStatus, Propose, enrolment_challenge};
+use intent::api::{Decide, Enrol, IntentState, IntentStatus, Propose, enrolment_challenge};
 use intent::key_file::ClientKey;
 use intent::passkey::SoftwarePasskey;
 use intent::{
-    Action, Command, DeviceSet, FleetScope, Grant, IntentId, PolicyDocument, Principal, Role,
+    Action, Command, Decision, DeviceSet, Digest, FleetScope, Grant, Intent, IntentId,
+    PolicyDocument, Principal, Role,
 };
+use ledger::PublicKey;
 use pki::PrivateKey;
 use rsp::ids::Eid;
 
@@ -24,11 +29,27 @@ use crate::adapters::{SystemClock, SystemEntropy};
 use crate::authority::{AuthorityFolder, Engine, Foundation, InProcess, SigningKeySource, found};
 use crate::proposing::{PasskeyFile, Proposal, Prover, create_private};
 
-/// An authority with somebody who asks it.
+/// An authority with those who ask it.
 pub(super) struct Office {
     engine: Arc<Engine>,
+    place: AuthorityFolder,
     installation: String,
+    /// Where passkeys are used.
+    origin: String,
     machine: Mutex<Prover>,
+    owner: Mutex<Prover>,
+    second: Mutex<Prover>,
+}
+
+/// Somebody with a key or a passkey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// The machine.
+    Machine,
+    /// The first person, who may propose everything.
+    Owner,
+    /// The second person, who may approve everything.
+    Second,
 }
 
 /// No approvals, and test profiles may be used: those of TS.48 are such.
@@ -43,6 +64,8 @@ fn policy() -> anyhow::Result<PolicyDocument> {
 const READS: u32 = 10_000;
 /// The fleet that all devices belong to.
 const FLEET: &str = "demo";
+/// The second person.
+const SECOND: &str = "second";
 const DAY_MS: i64 = 86_400_000;
 
 impl Office {
@@ -86,42 +109,46 @@ impl Office {
         )?;
         let engine = Arc::new(Engine::open(&place, &place.settings()?, None)?);
 
-        let owner: Principal = "owner".parse()?;
-        let passkey = SoftwarePasskey::create(eim_id, owner.clone(), &mut SystemEntropy)?;
-        let challenge = enrolment_challenge(&installation, &founded.code, &owner);
-        engine.enrol(Enrol {
-            code: founded.code,
-            name: owner,
-            registration: Box::new(passkey.register(&origin, challenge.as_bytes())?),
-        })?;
-        let file = path.join("owner.json");
-        create_private(&file, passkey.to_json().as_bytes())?;
-        let mut owner = Prover::Passkey(PasskeyFile::open(&file, None)?);
-
-        let machine = ClientKey::generate("demo".parse()?, &mut SystemEntropy);
-        let now = SystemClock.millis();
-        let admit = Action::AdmitMachine {
-            name: machine.name().clone(),
-            grants: [Role::Operator, Role::FleetAdmin]
-                .map(|role| Grant {
-                    role,
-                    fleets: FleetScope::All,
-                })
-                .to_vec(),
-            key: MachineKey {
-                id: machine.id(),
-                public: *machine.public().as_bytes(),
-                not_before: now,
-                expires_at: now.saturating_add(DAY_MS),
-            },
-            networks: Vec::new(),
+        let person = |name: &str, code: String| -> anyhow::Result<Prover> {
+            let name: Principal = name.parse()?;
+            let file = path.join(format!("{name}.json"));
+            let passkey = SoftwarePasskey::create(eim_id, name.clone(), &mut SystemEntropy)?;
+            let challenge = enrolment_challenge(&installation, &code, &name);
+            engine.enrol(Enrol {
+                code,
+                name,
+                registration: Box::new(passkey.register(&origin, challenge.as_bytes())?),
+            })?;
+            create_private(&file, passkey.to_json().as_bytes())?;
+            Ok(Prover::Passkey(PasskeyFile::open(&file, None)?))
         };
-        let proposal = Proposal::new(&installation, admit, None, None, DAY_MS)?;
-        engine.propose(proposal.prove(&mut owner, &origin)?)?;
+        let mut owner = person("owner", founded.code)?;
+        let mut ask = |action| -> anyhow::Result<()> {
+            let proposal = Proposal::new(&installation, action, None, None, DAY_MS)?;
+            engine.propose(proposal.prove(&mut owner, &origin)?)?;
+            Ok(())
+        };
+        let machine = ClientKey::generate("demo".parse()?, &mut SystemEntropy);
+        ask(admission(&machine, &[Role::Operator, Role::FleetAdmin]))?;
+        let code = enrolment_code(&SystemEntropy);
+        let expires_at = SystemClock.millis().saturating_add(DAY_MS);
+        ask(Action::InvitePerson {
+            name: SECOND.parse()?,
+            grants: everywhere(&[Role::Owner]),
+            code_sha256: Digest::of(&[code.as_bytes()]),
+            code_expires_at: expires_at,
+            expires_at,
+            networks: Vec::new(),
+        })?;
+        let second = person(SECOND, code)?;
         Ok(Self {
-            engine,
+            place,
             installation,
             machine: Mutex::new(Prover::Key(machine)),
+            owner: Mutex::new(owner),
+            second: Mutex::new(second),
+            origin,
+            engine,
         })
     }
 
@@ -154,29 +181,139 @@ impl Office {
     }
 
     async fn ask(&self, eim: &Eim, action: Action) -> anyhow::Result<IntentId> {
-        let (id, intent, mut proven) = self.proven(action)?;
+        let (proposal, mut proven) = self.proven(Who::Machine, action)?;
         let openings = std::mem::take(&mut proven.openings);
-        eim.keep_openings(id, &intent, openings).await?;
+        eim.keep_openings(proposal.0, &proposal.1, openings).await?;
         let engine = Arc::clone(&self.engine);
         let status: IntentStatus = tokio::task::spawn_blocking(move || engine.propose(proven))
             .await
             .context("the authority broke off")??;
-        if !matches!(status.state, IntentState::Approved | IntentState::Done) {
-            bail!("the intent is {:?}", status.state);
-        }
+        is_accepted(&status)?;
         eim.follow().await?;
-        Ok(id)
+        Ok(status.id)
     }
 
-    fn proven(&self, action: Action) -> anyhow::Result<(IntentId, intent::Intent, Propose)> {
+    /// An intent, and what is sent to have it accepted.
+    pub(super) fn proven(
+        &self,
+        who: Who,
+        action: Action,
+    ) -> anyhow::Result<((IntentId, Intent), Propose)> {
+        let mut prover = self.prover(who);
+        self.proven_by(&mut prover, action)
+    }
+
+    /// The same with any key.
+    pub(super) fn proven_by(
+        &self,
+        prover: &mut Prover,
+        action: Action,
+    ) -> anyhow::Result<((IntentId, Intent), Propose)> {
         let proposal = Proposal::new(&self.installation, action, None, None, DAY_MS)?;
-        let (id, intent) = (proposal.id, proposal.intent.clone());
-        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok((id, intent, proposal.prove(&mut machine, "")?))
+        let intent = (proposal.id, proposal.intent.clone());
+        Ok((intent, proposal.prove(prover, &self.origin)?))
+    }
+
+    /// A decision about an intent, proven.
+    pub(super) fn decision(
+        &self,
+        who: Who,
+        id: IntentId,
+        decision: Decision,
+    ) -> anyhow::Result<Decide> {
+        self.prover(who).decide(id, decision, &self.origin)
+    }
+
+    /// Has something done that needs nobody else.
+    pub(super) fn done(&self, who: Who, action: Action) -> anyhow::Result<IntentId> {
+        let (_, proven) = self.proven(who, action)?;
+        let status = self.engine.propose(proven)?;
+        is_accepted(&status)?;
+        Ok(status.id)
+    }
+
+    /// Has something done by two people.
+    pub(super) fn done_by_two(&self, action: Action) -> anyhow::Result<()> {
+        let (_, proven) = self.proven(Who::Owner, action)?;
+        let waiting = self.engine.propose(proven)?;
+        if waiting.state != IntentState::Waiting {
+            bail!("one person was enough: the intent is {:?}", waiting.state);
+        }
+        let approval = self.decision(Who::Second, waiting.id, Decision::Approve)?;
+        is_accepted(&self.engine.decide(waiting.id, approval)?)
+    }
+
+    /// Replaces the policy. Gives the one before.
+    pub(super) fn change_policy(
+        &self,
+        change: impl FnOnce(&mut PolicyDocument),
+    ) -> anyhow::Result<PolicyDocument> {
+        let before = self.engine.policy()?;
+        let mut policy = before.clone();
+        change(&mut policy);
+        policy.version = before.version + 1;
+        let policy = Box::new(policy);
+        self.done(Who::Owner, Action::SetPolicy { policy })?;
+        Ok(before)
+    }
+
+    /// The authority itself.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Its ledger's folder.
+    pub(super) fn ledger(&self) -> PathBuf {
+        self.place.ledger()
+    }
+
+    /// What everybody verifies its record with.
+    pub(super) fn public_key(&self) -> anyhow::Result<PublicKey> {
+        self.place.public_key()
+    }
+
+    fn prover(&self, who: Who) -> MutexGuard<'_, Prover> {
+        let prover = match who {
+            Who::Machine => &self.machine,
+            Who::Owner => &self.owner,
+            Who::Second => &self.second,
+        };
+        prover.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Publishes the record and closes it.
     pub(super) fn stop(&self) -> anyhow::Result<()> {
         self.engine.stop()
+    }
+}
+
+/// To let a machine in, everywhere, for a day.
+pub(super) fn admission(machine: &ClientKey, roles: &[Role]) -> Action {
+    let now = SystemClock.millis();
+    Action::AdmitMachine {
+        name: machine.name().clone(),
+        grants: everywhere(roles),
+        key: MachineKey {
+            id: machine.id(),
+            public: *machine.public().as_bytes(),
+            not_before: now,
+            expires_at: now.saturating_add(DAY_MS),
+        },
+        networks: Vec::new(),
+    }
+}
+
+fn everywhere(roles: &[Role]) -> Vec<Grant> {
+    let grants = roles.iter().map(|role| Grant {
+        role: *role,
+        fleets: FleetScope::All,
+    });
+    grants.collect()
+}
+
+fn is_accepted(status: &IntentStatus) -> anyhow::Result<()> {
+    match status.state {
+        IntentState::Approved | IntentState::Done => Ok(()),
+        state => bail!("the intent is {state:?}"),
     }
 }

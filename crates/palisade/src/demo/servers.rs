@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use edge::server::{Counters, Limits, Server};
 use edge::tls::TlsConfig;
+use eim::authority::Authority;
 use eim::es9::HttpConnector;
 use eim::http::EsipaHandler;
 use eim::{Config, Eim, Parts};
@@ -120,6 +121,24 @@ impl Servers {
     pub(super) fn restart_eim(&mut self) -> anyhow::Result<()> {
         self.eim.stop(&self.runtime)?;
         self.runtime.block_on(self.eim.resume())
+    }
+
+    /// Stops the eIM, lets it take in what this authority tells it, and opens its database again as it was left.
+    pub(super) fn mislead_eim(
+        &mut self,
+        meanwhile: impl FnOnce(&Office) -> anyhow::Result<Arc<dyn Authority>>,
+    ) -> anyhow::Result<()> {
+        self.eim.stop(&self.runtime)?;
+        let liar = meanwhile(&self.eim.office)?;
+        let settings = &self.eim.settings;
+        let taken = self
+            .runtime
+            .block_on(async { settings.open_with(liar)?.follow().await.map_err(Into::into) });
+        self.runtime.block_on(self.eim.resume())?;
+        match taken {
+            Ok(0) => anyhow::bail!("the eIM took nothing in"),
+            taken => taken.map(|_| ()),
+        }
     }
 
     /// Requests that made a handler panic, on any server (they are answered with HTTP 500).
@@ -254,8 +273,12 @@ impl EimSettings {
     }
 
     fn open(&self, office: &Office) -> anyhow::Result<Arc<Eim>> {
+        self.open_with(office.seam())
+    }
+
+    fn open_with(&self, authority: Arc<dyn Authority>) -> anyhow::Result<Arc<Eim>> {
         let parts = Parts {
-            authority: office.seam(),
+            authority,
             trust: self.trust.clone(),
             smdp: Arc::new(HttpConnector::new(self.roots.clone(), self.resolve.clone())),
             clock: Arc::new(SystemClock),

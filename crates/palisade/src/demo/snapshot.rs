@@ -1,6 +1,9 @@
-//! What eUICCs, eIM and SM-DP+ know at one moment, to be compared with another one.
+//! What eUICCs, eIM, SM-DP+ and authority know at one moment, to be compared with another one.
 
 use std::collections::BTreeMap;
+
+use anyhow::bail;
+use ledger::{Checked, check_bundle};
 
 use super::world::World;
 
@@ -28,6 +31,49 @@ impl Snapshot {
         snapshot.cards(world, cards)?;
         snapshot.eim(world)?;
         snapshot.smdp(world)?;
+        Ok(snapshot)
+    }
+
+    /// Looks at everything but the eIM, for whoever takes the eIM's database as lost.
+    pub(super) fn without_eim(world: &mut World<'_>) -> anyhow::Result<Self> {
+        let mut snapshot = Self::default();
+        snapshot.cards(world, Cards::Content)?;
+        snapshot.smdp(world)?;
+        Ok(snapshot)
+    }
+
+    /// Looks at what the authority signs by, and at what it has on record about each device. What it refused is on record,
+    /// too, and is no change.
+    pub(super) fn of_authority(world: &World<'_>) -> anyhow::Result<Self> {
+        let mut snapshot = Self::default();
+        // What eUICCs answered before this is on its way to the record.
+        let eim = world.eim()?;
+        world.servers.wait(async {
+            eim.follow().await?;
+            while eim.report_results().await? > 0 {}
+            anyhow::Ok(())
+        })?;
+        let office = world.servers.eim.office();
+        let (engine, key) = (office.engine(), office.public_key()?);
+        for device in world.fleet.iter() {
+            let bundle = engine.history(device.eid)?;
+            let Checked::History(history) = check_bundle(bundle.as_bytes(), &key)? else {
+                bail!("the authority proves something else than a history");
+            };
+            let name = format!("authority: record of {}", device.eid);
+            snapshot.note(name, history.entries);
+        }
+        for principal in engine.principals()? {
+            let held = principal.credentials.into_iter();
+            let held: Vec<_> = held
+                .map(|credential| (credential.id, credential.expires_at, credential.revoked))
+                .collect();
+            let name = format!("authority: {}", principal.name);
+            snapshot.note(name, (principal.grants, principal.revoked, held));
+        }
+        snapshot.note("authority: policy".to_owned(), engine.policy()?);
+        snapshot.note("authority: freezes".to_owned(), engine.freezes()?);
+        snapshot.note("authority: keys".to_owned(), engine.signing_keys()?);
         Ok(snapshot)
     }
 

@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use authority::event::{Account, Actor, Event, Ordered, RelyingParty};
-use authority::genesis::{Founding, found};
 use authority::package::Reachability;
-use authority::service::{Authority, EuiccTrust, Parts, WriterOptions, create};
+use authority::service::{Authority, EuiccTrust, Parts, WriterOptions};
 use intent::api::{Associate, Enrol, HexOctets, Propose, RecordResult, SignedPackage};
-use intent::key_file::ClientKey;
 use intent::passkey::SoftwarePasskey;
 use intent::{Action, DeviceSet, Intent, IntentId, PolicyDocument, Proof};
-use ledger::{Entry, FolderStore, Ledger, SigningKey};
+use ledger::{Entry, FolderStore, Hash, Ledger, verify};
 use pki::issue::{TestPki, TestPkiOptions};
 use pki::{ChainPolicy, Curve, PrivateKey, Signer};
 use rand_core::Rng;
@@ -26,7 +24,10 @@ use rsp::sgp32::{
     EuiccPackageResultSigned, EuiccResultData,
 };
 
+use super::floors::Page;
 use crate::adapters::{SystemClock, SystemEntropy};
+use crate::authority::{AuthorityFolder, Foundation, SigningKeySource, found};
+use crate::bench::figures::{median, percentile, rate};
 
 const INSTALLATION: &str = "bench.example.com/ledger";
 const EIM_ID: &str = "bench.example.com";
@@ -35,17 +36,38 @@ const TOKEN: i64 = 1;
 const HOUR_MS: i64 = 3_600_000;
 /// Entries appended at once when a long record is made.
 const APPENDED: u64 = 4_000;
+/// Entries appended one by one, to see how long each takes.
+const SINGLE: u32 = 300;
 
 /// What is measured.
 pub(super) struct Site {
-    pub(super) authority: Authority,
+    /// Absent while another process has the record.
+    authority: Option<Authority>,
     pub(super) eids: Vec<Eid>,
     pub(super) signing_key: PrivateKey,
-    ledger_key: String,
     pki: TestPki,
     euiccs: BTreeMap<Eid, PrivateKey>,
+    pub(super) place: AuthorityFolder,
     /// Dropped last: the authority still writes into it.
     pub(super) folder: tempfile::TempDir,
+}
+
+/// What became of the record when it was made long and read again.
+pub(super) struct ReadAgain {
+    /// Entries that were read.
+    pub(super) entries: u64,
+    /// Microseconds until one more entry was durable: the median, the longest of a hundred, and the median of a bare page.
+    pub(super) append: [f64; 3],
+    /// Opening without a snapshot: every entry is verified, decoded and applied.
+    pub(super) replay: Duration,
+    /// Publishing and writing a snapshot.
+    pub(super) snapshot: Duration,
+    /// Opening with it: every entry is verified.
+    pub(super) restore: Duration,
+    /// Verifying from the files alone.
+    pub(super) verify: Duration,
+    /// Hashing entries of that size, a second.
+    pub(super) hashes: f64,
 }
 
 impl Site {
@@ -58,27 +80,65 @@ impl Site {
         let options = TestPkiOptions::new(SystemClock.unix_time().plus_days(-1));
         let pki = TestPki::new(&mut SystemEntropy, Curve::P256, &options)?;
         let signing_key = PrivateKey::generate(Curve::P256, &mut SystemEntropy)?;
-        let ledger_key = SigningKey::generate(INSTALLATION, &mut SystemEntropy)?;
-        let text = ledger_key.to_text().to_string();
-        let now = SystemClock.millis();
-        let (genesis, code) = found(founding(&signing_key, now)?, now, &SystemEntropy)?;
-        let files = FolderStore::exclusive(folder.path())?;
-        create(files, ledger_key, &genesis, now)?;
-        let authority = open(folder.path(), &text, &signing_key, &pki)?;
+        let place = AuthorityFolder::new(folder.path().join("authority"));
+        let founded = found(
+            &place,
+            Foundation {
+                installation: INSTALLATION.to_owned(),
+                eim_id: EIM_ID.to_owned(),
+                relying_party: RelyingParty {
+                    id: EIM_ID.to_owned(),
+                    origins: vec![ORIGIN.to_owned()],
+                },
+                policy: policy(),
+                signing_key: SigningKeySource::Given(signing_key.clone()),
+                break_glass: &folder.path().join("break-glass.key"),
+                settings: format!(
+                    "[authority]\nfqdn = \"{EIM_ID}\"\ntls_trust = \"ca\"\ntls_certificate_of_eim = \"tls-ca.der\"\n"
+                ),
+                files: vec![
+                    (
+                        "tls-ca.der".to_owned(),
+                        pki.tls_ca.certificate.der().to_vec(),
+                    ),
+                    (
+                        "trust/euicc/ci.der".to_owned(),
+                        pki.ci.certificate.der().to_vec(),
+                    ),
+                ],
+            },
+        )?;
+        let authority = open(&place, &signing_key, &pki)?;
         let eids = (0..devices)
             .map(|n| Eid::with_check_digits(&format!("8904903200000000000000{n:08}")))
             .collect::<Result<Vec<_>, _>>()?;
         let mut site = Self {
-            authority,
+            authority: Some(authority),
             eids,
             signing_key,
-            ledger_key: text,
             pki,
             euiccs: BTreeMap::new(),
+            place,
             folder,
         };
-        site.take_in(&code)?;
+        site.take_in(&founded.code)?;
         Ok(site)
+    }
+
+    /// The authority in this process.
+    pub(super) fn authority(&self) -> anyhow::Result<&Authority> {
+        self.authority.as_ref().context("it was closed")
+    }
+
+    /// Leaves the record to another process for a while.
+    pub(super) fn lend<T>(
+        &mut self,
+        to: impl FnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        self.authority = None;
+        let lent = to(self)?;
+        self.authority = Some(open(&self.place, &self.signing_key, &self.pki)?);
+        Ok(lent)
     }
 
     /// Enrols an owner, registers and associates all devices.
@@ -86,7 +146,7 @@ impl Site {
         let mut owner = SoftwarePasskey::create(EIM_ID, "owner".parse()?, &mut SystemEntropy)?;
         let challenge = intent::api::enrolment_challenge(INSTALLATION, code, owner.name());
         let registration = owner.register(ORIGIN, challenge.as_bytes())?;
-        self.authority.enrol(&Enrol {
+        self.authority()?.enrol(&Enrol {
             code: code.to_owned(),
             name: owner.name().clone(),
             registration: Box::new(registration),
@@ -95,10 +155,10 @@ impl Site {
         let fleet = "bench".parse()?;
         let action = Action::RegisterDevices { fleet, devices };
         let request = proposal(&mut owner, action, along)?;
-        self.authority.propose(&request)?;
+        self.authority()?.propose(&request)?;
         for eid in &self.eids {
             let euicc = self.pki.issue_euicc(&mut SystemEntropy, &eid.to_string())?;
-            self.authority.associate(&Associate {
+            self.authority()?.associate(&Associate {
                 eid: *eid,
                 euicc_certificate: euicc.certificate.der().to_vec(),
                 eum_certificates: vec![HexOctets(self.pki.eum.certificate.der().to_vec())],
@@ -143,29 +203,27 @@ impl Site {
         })
     }
 
-    /// Makes the record `entries` long and reads it: everything, then writes a snapshot, then reads it with that. Gives how
-    /// many entries there were, and the times.
-    pub(super) fn read_again(
-        self,
-        entries: u64,
-    ) -> anyhow::Result<(u64, Duration, Duration, Duration)> {
+    /// Makes the record `entries` long and reads it: everything, then writes a snapshot, then reads it with that.
+    pub(super) fn read_again(self, entries: u64) -> anyhow::Result<ReadAgain> {
         let sample = self.sample()?;
         let Self {
             authority,
             eids,
             signing_key,
-            ledger_key,
             pki,
+            place,
             folder,
             ..
         } = self;
         drop(authority);
-        lengthen(folder.path(), &ledger_key, &eids, &sample, entries)?;
-        for path in [".snapshot.0", ".snapshot.1"] {
-            let _ = std::fs::remove_file(folder.path().join(path));
+        let page = Page::new(folder.path())?;
+        let append = lengthen(&place, page, &eids, &sample, entries)?;
+        let path = place.ledger();
+        for snapshot in [".snapshot.0", ".snapshot.1"] {
+            let _ = std::fs::remove_file(path.join(snapshot));
         }
         let begun = Instant::now();
-        let authority = open(folder.path(), &ledger_key, &signing_key, &pki)?;
+        let authority = open(&place, &signing_key, &pki)?;
         let replay = begun.elapsed();
         let entries = authority.opened().replayed;
         let begun = Instant::now();
@@ -173,20 +231,39 @@ impl Site {
         let snapshot = begun.elapsed();
         drop(authority);
         let begun = Instant::now();
-        let authority = open(folder.path(), &ledger_key, &signing_key, &pki)?;
+        let authority = open(&place, &signing_key, &pki)?;
         let restore = begun.elapsed();
         anyhow::ensure!(
             authority.opened().replayed < entries,
             "the snapshot was not used: {:?}",
             authority.opened().unusable_snapshots
         );
-        Ok((entries, replay, snapshot, restore))
+        drop(authority);
+        let begun = Instant::now();
+        let mut octets = 0;
+        let report = verify(
+            &FolderStore::reader(&path),
+            &place.public_key()?,
+            None,
+            &mut |entry| octets = entry.encode().map_or(0, |entry| entry.len()),
+        );
+        let verified = begun.elapsed();
+        anyhow::ensure!(report.is_good(), "{report}");
+        Ok(ReadAgain {
+            entries,
+            append,
+            replay,
+            snapshot,
+            restore,
+            verify: verified,
+            hashes: hashes(octets),
+        })
     }
 
     /// The newest package on record.
     fn sample(&self) -> anyhow::Result<Ordered> {
-        for number in (0..self.authority.entries()).rev() {
-            let proven = self.authority.prove(number)?.entry.entry;
+        for number in (0..self.authority()?.entries()).rev() {
+            let proven = self.authority()?.prove(number)?.entry.entry;
             let entry = Entry::decode(proven.as_bytes())?;
             if let Some(Event::PackageOrdered(ordered)) = Event::of_entry(&entry)? {
                 return Ok(*ordered);
@@ -196,43 +273,66 @@ impl Site {
     }
 }
 
-/// Appends packages nobody signs, until the record is so long.
+/// Entries of that many octets that are hashed in a second.
+fn hashes(octets: usize) -> f64 {
+    const COUNT: u64 = 100_000;
+    let entry = vec![b'x'; octets];
+    let begun = Instant::now();
+    for _ in 0..COUNT {
+        std::hint::black_box(Hash::of_leaf(std::hint::black_box(&entry)));
+    }
+    rate(COUNT, begun.elapsed())
+}
+
+/// Appends packages nobody signs: one by one, each beside a bare page, then many at a time until the record is so long.
 fn lengthen(
-    folder: &Path,
-    key: &str,
+    place: &AuthorityFolder,
+    mut page: Page,
     eids: &[Eid],
     sample: &Ordered,
     entries: u64,
-) -> anyhow::Result<()> {
-    let files = FolderStore::exclusive(folder)?;
+) -> anyhow::Result<[f64; 3]> {
+    let files = FolderStore::exclusive(place.ledger())?;
     let mut at = 0;
     let mut visit = |entry: &Entry| at = at.max(entry.at);
-    let mut ledger = Ledger::open(files, SigningKey::from_text(key)?, None, &mut visit)?;
+    let mut ledger = Ledger::open(files, place.ledger_key()?, None, &mut visit)?;
     let at = i64::try_from(at)?;
     let mut counter = i64::from(i32::MAX / 2);
     let mut turn = eids.iter().cycle();
+    let mut draft = || {
+        counter += 1;
+        let ordered = Ordered {
+            eid: turn.next().copied(),
+            account: Account::Read(format!("profiles:{counter}")),
+            counter,
+            ..sample.clone()
+        };
+        Event::PackageOrdered(Box::new(ordered)).to_draft(&Actor::Eim, at)
+    };
+    let (mut appended, mut floor) = (Vec::new(), Vec::new());
+    for _ in 0..SINGLE {
+        let one = vec![draft()?];
+        let begun = Instant::now();
+        ledger.append(one)?;
+        appended.push(begun.elapsed().as_secs_f64() * 1e6);
+        floor.push(page.write()?);
+    }
     while ledger.size() < entries {
         let count = APPENDED.min(entries - ledger.size());
-        let drafts = (0..count).map(|_| {
-            counter += 1;
-            let ordered = Ordered {
-                eid: turn.next().copied(),
-                account: Account::Read(format!("profiles:{counter}")),
-                counter,
-                ..sample.clone()
-            };
-            Event::PackageOrdered(Box::new(ordered)).to_draft(&Actor::Eim, at)
-        });
-        let drafts = drafts.collect::<Result<Vec<_>, _>>()?;
-        ledger.append(drafts)?;
+        let drafts = (0..count).map(|_| draft());
+        ledger.append(drafts.collect::<Result<Vec<_>, _>>()?)?;
         ledger.publish()?;
     }
-    Ok(())
+    ledger.publish()?;
+    Ok([
+        median(appended.clone()),
+        percentile(appended, 99),
+        median(floor),
+    ])
 }
 
 fn open(
-    folder: &Path,
-    ledger_key: &str,
+    place: &AuthorityFolder,
     signing_key: &PrivateKey,
     pki: &TestPki,
 ) -> anyhow::Result<Authority> {
@@ -255,30 +355,18 @@ fn open(
             ..WriterOptions::default()
         },
     };
-    let files = FolderStore::exclusive(folder)?;
-    let key = SigningKey::from_text(ledger_key)?;
-    Ok(Authority::open(files, key, None, parts)?)
+    let files = FolderStore::exclusive(place.ledger())?;
+    Ok(Authority::open(files, place.ledger_key()?, None, parts)?)
 }
 
-fn founding(signing_key: &PrivateKey, now: i64) -> anyhow::Result<Founding> {
+/// Nothing is in the way of signing.
+fn policy() -> PolicyDocument {
     let mut policy = PolicyDocument::insecure_without_approvals();
     policy.quotas.credential_per_hour = None;
     policy.quotas.fleet_per_hour = None;
     policy.quotas.all_per_day = None;
     policy.quotas.reads_per_device_hour = u32::MAX;
-    let break_glass = ClientKey::generate("break-glass".parse()?, &mut SystemEntropy);
-    Ok(Founding {
-        installation: INSTALLATION.to_owned(),
-        eim_id: EIM_ID.to_owned(),
-        relying_party: RelyingParty {
-            id: EIM_ID.to_owned(),
-            origins: vec![ORIGIN.to_owned()],
-        },
-        break_glass: break_glass.public(),
-        break_glass_expires_at: now + 24 * HOUR_MS,
-        signing_key: signing_key.public_key().to_spki_der(),
-        policy,
-    })
+    policy
 }
 
 fn proposal(

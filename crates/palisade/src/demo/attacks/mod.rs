@@ -4,7 +4,9 @@
 //! owns a device, or a server signs what it wants) the attack says so.
 
 mod arena;
+mod authority;
 mod expired;
+mod forger;
 mod network;
 mod package;
 mod probe;
@@ -104,6 +106,32 @@ const NETWORK: &[Attack] = &[
     attack("TLS below 1.2", network::old_tls),
 ];
 
+const AUTHORITY: &[Attack] = &[
+    attack(
+        "compromised console alters a signed intent",
+        authority::altered,
+    ),
+    attack(
+        "compromised console replays a signed intent",
+        authority::replayed,
+    ),
+    attack("the approver is the proposer", authority::same_person),
+    attack("operations forged in the eIM's database", forger::database),
+    attack(
+        "compromised eIM asks for what nobody wants",
+        authority::unasked,
+    ),
+    attack("compromised eIM asks twice", authority::twice),
+    attack("compromised eIM reads beyond the quota", authority::reads),
+    attack("revoked key", authority::revoked),
+    attack("everything frozen", authority::frozen),
+    attack("an entry of the ledger altered", authority::altered_ledger),
+    attack(
+        "an action left out of a device's history",
+        authority::shortened_history,
+    ),
+];
+
 /// Makes every attack.
 pub(super) fn run(report: &mut Report, screen: &mut Screen, world: &mut World<'_>) {
     let mut arena = Arena::new(world);
@@ -112,6 +140,7 @@ pub(super) fn run(report: &mut Report, screen: &mut Screen, world: &mut World<'_
         ("profile", PROFILE),
         ("result", RESULT),
         ("network", NETWORK),
+        ("authority", AUTHORITY),
     ] {
         for attack in attacks {
             let begun = Instant::now();

@@ -1,6 +1,7 @@
 //! What the owner of a fleet does, from nothing to devices under management.
 
 mod management;
+mod record;
 mod recovery;
 mod setup;
 
@@ -101,6 +102,12 @@ const STEPS: &[Step] = &[
 
 const AFTERWARDS: &[Step] = &[
     step("manage on after the attacks", "ESipa", management::list),
+    step("verify the record offline", "files", record::verify_offline),
+    step(
+        "prove the history of one device",
+        "bundle",
+        record::prove_history,
+    ),
     step("no server error", "", management::no_server_error),
 ];
 
