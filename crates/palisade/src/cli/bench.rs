@@ -31,11 +31,12 @@ enum Command {
 
 /// Measure the authority: signatures behind durable entries, verification, reading the record again.
 #[derive(Debug, clap::Args)]
+#[command(long_about = AUTHORITY_LONG_ABOUT)]
 struct Authority {
     /// Devices to associate first.
     #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20_000))]
     devices: u32,
-    /// Time for each way of asking.
+    /// Time for each way of asking, beside that for bare signatures.
     #[arg(long, default_value_t = 5, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
     /// Entries of the record that is read again.
@@ -48,6 +49,15 @@ struct Authority {
     #[arg(long)]
     json: bool,
 }
+
+const AUTHORITY_LONG_ABOUT: &str = "\
+Measure the authority: signatures behind durable entries, verification, reading the record again.
+
+Makes an authority in a temporary folder, with devices whose certificates it verified, and asks it for
+signatures: in this process, then over the socket of a process of its own, as the eIM does. Each of them
+is a new package with an entry of its own that is on the disk first. Beside it, in turns, bare signatures
+of one thread. Then the record is made long: how long one more entry takes, opening it without and with a
+snapshot, verifying it from its files.";
 
 /// Measure the eIM: empty polls, complete package cycles, memory for each device.
 #[derive(Debug, clap::Args)]

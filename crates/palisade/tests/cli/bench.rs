@@ -53,6 +53,36 @@ fn the_eim_is_measured_against_its_floors() {
 }
 
 #[test]
+fn the_authority_is_measured_in_this_process_and_in_its_own() {
+    let folder = Folder::new();
+    let mut arguments = vec!["bench", "authority", "--devices", "4", "--seconds", "1"];
+    arguments.extend(["--entries", "12000", "--directory", ".", "--json"]);
+    let report: Value = serde_json::from_str(&folder.ok(&arguments)).unwrap();
+    for place in ["in_process", "over_socket"] {
+        for row in 0..6 {
+            for figure in ["per_second", "floor_per_second", "ratio", "cpu_micros"] {
+                let pointer = format!("/{place}/{row}/{figure}");
+                assert!(number(&report, &pointer) > 0.0, "{pointer} in {report}");
+            }
+        }
+    }
+    for pointer in [
+        "/verifying/ratio",
+        "/record/append_median_micros",
+        "/record/append_floor_micros",
+        "/record/replay_per_second",
+        "/record/restore_seconds",
+        "/record/verify_per_second",
+        "/record/hash_per_second",
+    ] {
+        assert!(number(&report, pointer) > 0.0, "{pointer} in {report}");
+    }
+    assert!(number(&report, "/record/entries") >= 12_000.0);
+    let left = std::fs::read_dir(folder.path(".")).unwrap().count();
+    assert_eq!(left, 0, "the temporary record is gone");
+}
+
+#[test]
 fn every_message_is_measured_in_both_directions() {
     let folder = Folder::new();
     let table = folder.ok(&["bench", "codec", "--milliseconds", "1"]);
@@ -73,6 +103,7 @@ fn what_makes_no_sense_is_refused() {
         &["bench", "esipa", "--devices", "0"][..],
         &["bench", "esipa", "--connections", "0"],
         &["bench", "codec", "--milliseconds", "0"],
+        &["bench", "authority", "--entries", "0"],
     ] {
         folder.run(arguments).refused(2, &["invalid value"]);
     }
