@@ -1,0 +1,201 @@
+//! Keys that are not good any more, or not for this.
+
+use std::time::Duration;
+
+use intent::api::Account;
+
+use crate::cli::{KEY, OWNER};
+use crate::site::{LONG_MS, Site, is_refused, set_address};
+use crate::support::machine::Signed;
+
+/// A change by the machine with this key.
+fn by(site: &Site, key: &str, address: &str) -> Signed {
+    let commands = vec![set_address(address)];
+    site.machine_with(key).operate(site.eid, commands, LONG_MS)
+}
+
+#[test]
+fn a_revoked_key_is_stopped_on_the_very_next_call() {
+    let site = Site::new();
+    let id = site.admit("late", "late.key", &["--grant", "operator"]);
+    let waiting = by(&site, "late.key", "queued.example.com");
+    site.accepted(&waiting);
+    let signed_before = by(&site, "late.key", "signed.example.com");
+    let before = site.standing();
+
+    let revoked = site.json(&["key", "revoke", &id, "--passkey", OWNER]);
+    site.approve(&revoked);
+    let problem = site.refused(
+        &by(&site, "late.key", "a.example.com"),
+        401,
+        "credential-invalid",
+    );
+    assert!(problem.to_string().contains("revoked"), "{problem}");
+    site.refused(&signed_before, 401, "credential-invalid");
+    // What it asked for before and was not signed yet is not signed any more.
+    let refusal = site
+        .sign(Account::Intent(waiting.id), site.eid)
+        .unwrap_err();
+    assert!(refusal.to_string().contains("revoked"), "{refusal}");
+    // It does not admit itself again.
+    let rotate = [
+        "key",
+        "rotate",
+        "late",
+        "--out",
+        "again.key",
+        "--key",
+        "late.key",
+        "--data",
+        "eim",
+    ];
+    site.folder.run(&rotate).refused(1, &["revoked"]);
+    site.nothing_came_of_it(&before);
+    site.works("after-revocation.example.com");
+}
+
+#[test]
+fn an_expired_key_is_stopped_at_its_end() {
+    let site = Site::new();
+    site.admit(
+        "brief",
+        "brief.key",
+        &["--grant", "operator", "--expires", "3s"],
+    );
+    let first = by(&site, "brief.key", "in-time.example.com");
+    site.accepted(&first);
+    site.carried_out(&first, "in-time.example.com");
+    std::thread::sleep(Duration::from_secs(3));
+    let before = site.standing();
+    let problem = site.refused(
+        &by(&site, "brief.key", "late.example.com"),
+        401,
+        "credential-invalid",
+    );
+    assert!(problem.to_string().contains("expired"), "{problem}");
+    site.nothing_came_of_it(&before);
+    site.works("after-end.example.com");
+}
+
+#[test]
+fn a_key_out_of_its_fleet_or_role_is_stopped_at_its_grants() {
+    let site = Site::new();
+    site.admit("meters", "meters.key", &["--grant", "operator:meters"]);
+    site.admit("reader", "reader.key", &["--grant", "viewer"]);
+    let before = site.standing();
+    site.refused(
+        &by(&site, "meters.key", "a.example.com"),
+        403,
+        "out-of-scope",
+    );
+    site.refused(
+        &by(&site, "reader.key", "a.example.com"),
+        403,
+        "role-refused",
+    );
+    // Nor does it give itself more.
+    for arguments in [
+        &[
+            "key",
+            "create",
+            "more",
+            "--grant",
+            "operator",
+            "--key",
+            "meters.key",
+        ][..],
+        &[
+            "person",
+            "grant",
+            "meters",
+            "--grant",
+            "operator",
+            "--key",
+            "meters.key",
+        ],
+        &[
+            "device",
+            "retire",
+            &site.eid.to_string(),
+            "--key",
+            "meters.key",
+        ],
+        &["policy", "show", "--help"],
+    ] {
+        let ran = site.folder.run(&[arguments, &["--data", "eim"]].concat());
+        let is_harmless = arguments[0] == "policy";
+        assert_eq!(
+            ran.status == 0,
+            is_harmless,
+            "{arguments:?}: {}{}",
+            ran.out,
+            ran.err
+        );
+    }
+    site.nothing_came_of_it(&before);
+    site.works("after-fleet.example.com");
+}
+
+#[test]
+fn a_key_out_of_its_network_is_stopped_whatever_the_request_says_of_itself() {
+    let site = Site::new();
+    let networks = ["--grant", "operator", "--network", "192.0.2.0/24"];
+    site.admit("office", "office.key", &networks);
+    let before = site.standing();
+    let signed = by(&site, "office.key", "a.example.com");
+    site.refused(&signed, 403, "network-refused");
+    // In an envelope that claims to come from there.
+    let body = serde_json::json!({
+        "intent": signed.octets,
+        "proof": intent::Proof::HttpSignature(signed.proof),
+        "network": "192.0.2.7",
+    });
+    let answer = site.front().post("/v1/intents", &body.to_string()).unwrap();
+    is_refused(&answer, 403, "network-refused");
+    site.nothing_came_of_it(&before);
+    site.works("after-network.example.com");
+}
+
+#[test]
+fn a_key_that_nobody_admitted_is_stopped_as_unknown() {
+    let site = Site::new();
+    let before = site.standing();
+    // Asked for by one owner, approved by nobody.
+    let create = [
+        "key", "create", "new", "--out", "new.key", "--grant", "operator",
+    ];
+    let asked = site.json(&[&create[..], &["--passkey", OWNER]].concat());
+    assert_eq!(asked["intent"]["state"], "waiting", "{asked}");
+    site.refused(
+        &by(&site, "new.key", "a.example.com"),
+        401,
+        "credential-unknown",
+    );
+    // A machine admits no other without an approval either.
+    let create = [
+        "key",
+        "create",
+        "other",
+        "--out",
+        "other.key",
+        "--grant",
+        "operator",
+    ];
+    let asked = site.folder.run(
+        &[
+            &create[..],
+            &["--key", KEY, "--data", "eim", "--output", "json"],
+        ]
+        .concat(),
+    );
+    if asked.status == 0 {
+        assert!(asked.out.contains("waiting"), "{}", asked.out);
+        site.refused(
+            &by(&site, "other.key", "a.example.com"),
+            401,
+            "credential-unknown",
+        );
+    }
+    site.nothing_came_of_it(&before);
+    site.works("after-unknown.example.com");
+}
