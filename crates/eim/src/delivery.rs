@@ -90,6 +90,9 @@ const LOOKS_MAX: usize = 8;
 const PROOFS_FREE: i64 = 5;
 /// How long an operation is held if the authority does not say.
 const HOLD_MS: i64 = 60_000;
+/// Lists of profiles that are asked for before an operation on one that is not among them is given up. The first may have come
+/// while the profile was on its way.
+const LISTINGS_MAX: i64 = 3;
 /// The pause between further proofs.
 const PROOF_INTERVAL_MS: i64 = 60_000;
 
@@ -256,6 +259,10 @@ impl Eim {
             answer = self.link.sign(reference).await;
         }
         if is_not_listed(&answer) && proof.is_none() {
+            if operation.proofs >= LISTINGS_MAX {
+                self.give_up(operation, NOT_THERE).await?;
+                return Ok(Step::Again);
+            }
             return Box::pin(self.ask_for_proof(device, operation, peer)).await;
         }
         let signed = match answer {
@@ -550,6 +557,7 @@ pub(crate) const PRESENCE: &str = "presence";
 
 const NOT_UNDERSTOOD: &str =
     "what was stored of it is not understood by this version, or its activation code is gone";
+const NOT_THERE: &str = "refused by the authority: the eUICC has listed its profiles, and the one to use is not among them";
 const NOT_THE_PACKAGE: &str =
     "the authority signed something else than what it was asked for: see its record";
 const NO_PROOF: &str = "expired before the device showed, on the connection it polled on, that its eUICC is \

@@ -114,6 +114,31 @@ async fn profiles_are_listed_when_policy_does_not_know_them() {
 }
 
 #[tokio::test]
+async fn a_profile_that_is_never_listed_does_not_stand_in_the_way() {
+    let world = World::new();
+    let peer = world.connect();
+    let mut euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    let operation = world.propose(euicc.eid, enable()).await;
+    world
+        .authority
+        .wants_lists_for_ever
+        .store(true, Ordering::SeqCst);
+    let mut lists = 0;
+    while let GetEimPackageResponse::EuiccPackageRequest(list) = world.poll(euicc.eid, &peer).await
+    {
+        let answer = euicc.execute(&list, no_profiles());
+        assert!(!is_refused(&world.provide(euicc.eid, answer, &peer).await));
+        lists += 1;
+        assert!(lists < 10, "it goes on for ever");
+    }
+    assert_eq!(lists, 3);
+    let ended = shown(&world, &operation);
+    assert_eq!(ended.state, OperationState::Failed);
+    let summary = ended.outcome.unwrap().summary;
+    assert!(summary.contains("not among them"), "{summary}");
+}
+
+#[tokio::test]
 async fn the_authority_says_when_to_ask_again() {
     let world = World::new();
     let peer = world.connect();

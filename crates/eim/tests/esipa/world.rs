@@ -113,6 +113,8 @@ pub(crate) struct Gate {
     pub(crate) refusal: Mutex<Option<Refusal>>,
     /// Until a result is reported, packages of intents are refused: their profile was not listed.
     pub(crate) wants_list: AtomicBool,
+    /// The same whatever is reported.
+    pub(crate) wants_lists_for_ever: AtomicBool,
     /// For which device packages are signed, if not for the one that was asked for.
     pub(crate) signs_for: Mutex<Option<Eid>>,
     /// How many packages, releases, associations and results were asked for.
@@ -151,7 +153,9 @@ impl Authority for Gate {
         &'a self,
         references: &'a [Reference],
     ) -> Reply<'a, Vec<Result<SignedPackage, Refusal>>> {
-        if self.wants_list.load(Ordering::SeqCst) {
+        if self.wants_list.load(Ordering::SeqCst)
+            || self.wants_lists_for_ever.load(Ordering::SeqCst)
+        {
             return Box::pin(async move {
                 let mut answers = Vec::new();
                 for reference in references {
@@ -287,6 +291,7 @@ impl World {
             is_away: AtomicBool::new(false),
             refusal: Mutex::default(),
             wants_list: AtomicBool::new(false),
+            wants_lists_for_ever: AtomicBool::new(false),
             signs_for: Mutex::default(),
             asked: AtomicU64::new(0),
         });
