@@ -32,10 +32,11 @@ Run the whole chain on this machine, then attack it.
 Makes a private test PKI, starts an SM-DP+ and an eIM behind TLS on the loopback interface, and a
 small fleet of devices, each an IPA with a software eUICC. Brings the devices under management,
 downloads the GSMA TS.48 v7 test profiles to them, directly and through the eIM, and manages them.
-Then it attacks itself: packages, profiles, results and the network.
+Then it attacks itself: packages, profiles, results, the network, and the authority from a console
+and an eIM that were taken over. At the end the record is verified from its files.
 
 One table says what happened. For each attack it names the component and the rule that stopped it,
-and whether what eUICCs, eIM and SM-DP+ know is the same as before. Needs no input and no network.";
+and whether what eUICCs, eIM, SM-DP+ and authority know is the same as before. Needs no input and no network.";
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -159,11 +159,7 @@ impl Office {
 
     /// Takes a device under management.
     pub(super) async fn register(&self, eim: &Eim, eid: Eid) -> anyhow::Result<()> {
-        let action = Action::RegisterDevices {
-            fleet: FLEET.parse()?,
-            devices: DeviceSet::one(eid),
-        };
-        self.ask(eim, action).await.map(|_| ())
+        self.ask(eim, register(eid)?).await.map(|_| ())
     }
 
     /// Asks for commands on a device. Gives the intent.
@@ -232,17 +228,6 @@ impl Office {
         Ok(status.id)
     }
 
-    /// Has something done by two people.
-    pub(super) fn done_by_two(&self, action: Action) -> anyhow::Result<()> {
-        let (_, proven) = self.proven(Who::Owner, action)?;
-        let waiting = self.engine.propose(proven)?;
-        if waiting.state != IntentState::Waiting {
-            bail!("one person was enough: the intent is {:?}", waiting.state);
-        }
-        let approval = self.decision(Who::Second, waiting.id, Decision::Approve)?;
-        is_accepted(&self.engine.decide(waiting.id, approval)?)
-    }
-
     /// Replaces the policy. Gives the one before.
     pub(super) fn change_policy(
         &self,
@@ -285,6 +270,14 @@ impl Office {
     pub(super) fn stop(&self) -> anyhow::Result<()> {
         self.engine.stop()
     }
+}
+
+/// To take a device under management.
+pub(super) fn register(eid: Eid) -> anyhow::Result<Action> {
+    Ok(Action::RegisterDevices {
+        fleet: FLEET.parse()?,
+        devices: DeviceSet::one(eid),
+    })
 }
 
 /// To let a machine in, everywhere, for a day.

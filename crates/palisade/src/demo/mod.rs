@@ -5,7 +5,7 @@
 //! the profiles are those of GSMA TS.48. What a device lacks is a radio, and its clock is a number that the demo advances.
 //!
 //! [`steps`] is what a fleet's owner does, [`attacks`] what an attacker does. Each attack is watched: what eUICCs, eIM and
-//! SM-DP+ know must be the same before and after ([`snapshot`]). [`report`] decides what counts as success.
+//! SM-DP+ know (and the authority, if it is attacked) must be the same before and after ([`snapshot`]). [`report`] decides what counts as success.
 
 mod attacks;
 mod authority;

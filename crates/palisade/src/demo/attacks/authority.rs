@@ -10,12 +10,13 @@ use intent::command::Command;
 use intent::key_file::ClientKey;
 use intent::policy::ApprovalRule;
 use intent::{Action, Decision, DeviceSet, IntentId, Role};
-use ledger::{Bundle, Finding, FolderStore, check_bundle, layout, verify};
+use ledger::{Bundle, CheckError, Finding, FolderStore, check_bundle, layout, verify};
 use rsp::der::Element;
 use rsp::ids::Eid;
 use rsp::sgp32::EuiccPackageRequest;
 
 use super::super::authority::{Office, Who, admission};
+use super::super::pki::EID_PREFIX;
 use super::super::report::{Reaction, Trial};
 use super::super::snapshot::{Cards, Snapshot};
 use super::arena::{Arena, InFlight, VICTIM, all_refused};
@@ -114,7 +115,7 @@ pub(super) fn unasked(arena: &mut Arena<'_, '_>) -> anyhow::Result<Trial> {
     let asked = arena.world.operation(operation)?.intent;
     let asked = asked.context("the operation has no intent")?;
     let (eid, other) = (arena.eid()?, arena.other()?.eid);
-    let stranger = arena.unused_eid(super::super::pki::EID_PREFIX)?;
+    let stranger = arena.unused_eid(EID_PREFIX)?;
     let trial = watch(arena, |arena| {
         let mut reactions = Vec::new();
         for (id, eid, code) in [
@@ -219,28 +220,34 @@ pub(super) fn frozen(arena: &mut Arena<'_, '_>) -> anyhow::Result<Trial> {
     let asked = arena.world.operation(operation)?.intent;
     let asked = asked.context("the operation has no intent")?;
     let scope = FreezeScope::Everything;
-    let freeze = Action::Freeze {
+    let thaw = Action::Thaw {
         scope: scope.clone(),
     };
-    office(arena).done(Who::Second, freeze)?;
+    office(arena).done(Who::Second, Action::Freeze { scope })?;
+    let ((thawing, _), request) = office(arena).proven(Who::Owner, thaw)?;
     let trial = watch(arena, |arena| {
+        office(arena).engine().propose(request)?;
+        let approval = office(arena).decision(Who::Owner, thawing, Decision::Approve)?;
+        let thawed = office(arena).engine().decide(thawing, approval);
         let own = sign(arena, Account::ListEims("frozen".to_owned()), eid)?;
         let signed = sign(arena, Account::Intent(asked), eid)?;
-        let thaw = Action::Thaw {
-            scope: scope.clone(),
-        };
-        let (_, request) = office(arena).proven(Who::Owner, thaw)?;
-        let alone = office(arena).engine().propose(request)?;
-        if alone.state != IntentState::Waiting {
-            return Ok(Reaction::through("one person ended the freeze"));
-        }
         all_refused(
-            [own, signed].map(|answer| refused(answer, RefusalCode::Frozen)),
+            [
+                refused(thawed, RefusalCode::SamePerson),
+                refused(own, RefusalCode::Frozen),
+                refused(signed, RefusalCode::Frozen),
+            ],
             AUTHORITY_NAME,
             "nothing is signed until two people thaw it: frozen",
         )
     })?;
-    office(arena).done_by_two(Action::Thaw { scope })?;
+    let approval = office(arena).decision(Who::Second, thawing, Decision::Approve)?;
+    let thawed = office(arena).engine().decide(thawing, approval)?;
+    ensure!(
+        thawed.state == IntentState::Done,
+        "the thaw is {:?}",
+        thawed.state
+    );
     arena.settle(operation, trial)
 }
 
@@ -274,19 +281,23 @@ pub(super) fn shortened_history(arena: &mut Arena<'_, '_>) -> anyhow::Result<Tri
         check_bundle(whole.as_bytes(), &key)?;
         let bundle: Bundle = serde_json::from_str(&whole)?;
         let last = bundle.entries.len().saturating_sub(1);
-        let mut rules = Vec::new();
-        for left_out in [last / 2, last] {
+        let without = |index| -> anyhow::Result<Result<(), CheckError>> {
             let mut shorter = bundle.clone();
-            shorter.entries.remove(left_out);
-            match check_bundle(&serde_json::to_vec(&shorter)?, &key) {
-                Err(error) => rules.push(error.to_string()),
-                Ok(_) => {
-                    let what = format!("proven without number {} of {}", left_out + 1, last + 1);
-                    return Ok(Reaction::through(what));
-                }
+            shorter.entries.remove(index);
+            Ok(check_bundle(&serde_json::to_vec(&shorter)?, &key).map(|_| ()))
+        };
+        Ok(match (without(last / 2)?, without(last)?) {
+            (
+                Err(CheckError::Gap { wanted, found, .. }),
+                Err(CheckError::Incomplete { recorded, .. }),
+            ) => {
+                let rule = format!(
+                    "entries are numbered and counted: {found} instead of {wanted}; {recorded} are recorded"
+                );
+                Reaction::refused(VERIFIER, rule)
             }
-        }
-        Ok(Reaction::refused(VERIFIER, rules.join("; ")))
+            other => Reaction::through(format!("checked with {other:?}")),
+        })
     })
 }
 
@@ -414,4 +425,40 @@ fn entry(octets: &mut [u8]) -> anyhow::Result<(&mut [u8], &mut [u8])> {
     let length = usize::from(u16::from_be_bytes([*high, *low]));
     rest.split_at_mut_checked(length)
         .context("the bundle ends early")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_expected_code_is_a_refusal() {
+        let answer = |code| Err::<(), _>(Refusal::new(code, "no"));
+        let expected = RefusalCode::ProofInvalid;
+        assert_eq!(
+            refused(answer(expected), expected),
+            Reaction::refused(AUTHORITY_NAME, "proof-invalid")
+        );
+        for through in [
+            refused(answer(RefusalCode::Replayed), expected),
+            refused(Ok(()), expected),
+        ] {
+            assert!(matches!(through, Reaction::Through(_)), "{through:?}");
+        }
+    }
+
+    #[test]
+    fn one_bit_of_the_named_entry_is_turned() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(layout::bundle_path(0, 3));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let bundle = [0, 1, b'a', 0, 2, b'b', b'c', 0, 1, b'd'];
+        fs::write(&path, bundle).unwrap();
+        alter(folder.path(), 1, 3).unwrap();
+        let mut expected = bundle;
+        expected[6] ^= 1;
+        assert_eq!(fs::read(&path).unwrap(), expected);
+        fs::write(&path, &bundle[..6]).unwrap();
+        assert!(alter(folder.path(), 1, 3).is_err());
+    }
 }

@@ -15,6 +15,8 @@ use intent::{Intent, IntentId};
 use rsp::ids::Eid;
 use rsp::sgp32::EimConfigurationData;
 
+use super::super::authority::{Who, register};
+use super::super::pki::EID_PREFIX;
 use super::super::report::{Reaction, Trial};
 use super::super::snapshot::Snapshot;
 use super::arena::{Arena, OTHER, VICTIM, all_refused};
@@ -34,6 +36,7 @@ pub(super) fn database(arena: &mut Arena<'_, '_>) -> anyhow::Result<Trial> {
     let bootstrap = arena.other()?.bootstrap;
     let disable = vec![Command::Disable { iccid: bootstrap }];
     let unknown = IntentId::of(b"nobody asked for this");
+    let news = arena.unused_eid(EID_PREFIX)?;
     let lies = [(unknown, victim, delete), (genuine, other, disable)];
 
     let before = (
@@ -41,8 +44,8 @@ pub(super) fn database(arena: &mut Arena<'_, '_>) -> anyhow::Result<Trial> {
         Snapshot::of_authority(arena.world)?,
     );
     arena.world.servers.mislead_eim(|office| {
-        // Without anything new the eIM does not look.
-        office.change_policy(|_| {})?;
+        // Without any news of its own the feed does not go on.
+        office.done(Who::Machine, register(news)?)?;
         let known = office.engine().intent(genuine)?;
         let items = lies
             .iter()
@@ -85,9 +88,7 @@ pub(super) fn database(arena: &mut Arena<'_, '_>) -> anyhow::Result<Trial> {
         Snapshot::of_authority(arena.world)?,
     );
     let mut changes = before.0.changes(&after.0);
-    let of_authority = before.1.changes(&after.1).into_iter();
-    // The reason to look, above.
-    changes.extend(of_authority.filter(|name| name != "authority: policy"));
+    changes.extend(before.1.changes(&after.1));
     Ok(Trial {
         reaction: all_refused(
             reactions,
