@@ -99,29 +99,17 @@ fn commands_altered_after_approval_are_signed_as_they_were_asked_for() {
             .contains("altered.example.com")
     );
     let polled = site.poll();
-    assert_ne!(
-        site.card()["default_smdp"],
-        "altered.example.com",
-        "{polled}"
-    );
-    // Either it was refused, or what was approved was done, and the record says who wanted it.
+    // What was approved was done, and the record says who wanted it.
+    assert_eq!(site.card()["default_smdp"], "asked.example.com", "{polled}");
     let packages = site.packages();
-    let last = packages.last();
-    if site.card()["default_smdp"] == "asked.example.com" {
-        assert_eq!(packages.len(), 1);
-        let record = site.record();
-        let entry = last.unwrap()["body"]["account"]["intent"].as_u64().unwrap();
-        let proposed = &record[usize::try_from(entry).unwrap()];
-        assert_eq!(proposed["actor"], "principal:ci", "{proposed}");
-        assert!(
-            proposed.to_string().contains("asked.example.com"),
-            "{proposed}"
-        );
-    } else {
-        assert_eq!(packages.len(), 0, "{packages:?}");
-        let again = site.sign(Account::Intent(signed.id), site.eid);
-        assert!(again.is_ok(), "{again:?}");
-    }
+    assert_eq!(packages.len(), 1, "{packages:?}");
+    let entry = packages[0]["body"]["account"]["intent"].as_u64().unwrap();
+    let proposed = &site.record()[usize::try_from(entry).unwrap()];
+    assert_eq!(proposed["actor"], "principal:ci", "{proposed}");
+    assert!(
+        proposed.to_string().contains(&signed.id.to_string()),
+        "{proposed}"
+    );
     site.works("after-altering.example.com");
 }
 
@@ -257,4 +245,36 @@ fn a_database_that_was_rolled_back_is_stopped_at_the_counters_of_the_authority()
         .map(|entry| entry["body"]["counter"].as_i64().unwrap())
         .collect();
     assert!(counters.is_sorted_by(|a, b| a < b), "{counters:?}");
+}
+
+#[test]
+#[ignore = "the eIM takes what an unsigned trigger says from its own database"]
+fn a_download_altered_after_approval_is_stopped_before_its_trigger_leaves() {
+    let mut site = Site::new();
+    // The connection proves itself by signed packages, as always.
+    site.works("before.example.com");
+    let eid = site.eid.to_string();
+    let download = ["profile", "download", &eid, "--activation-code"];
+    let code = ["1$smdp.example.com$REAL", "--key", crate::cli::KEY];
+    let asked = site.json(&[&download[..], &code].concat());
+    let id = asked["operations"][0]["id"].as_str().unwrap().to_owned();
+    let other =
+        r#"{"activation-code":{"smdp":"altered.example.com","code":"1$altered.example.com$MINE"}}"#;
+    forge(
+        &mut site,
+        &format!(
+            "UPDATE operation SET commands = '[{{\"command\":\"download\",\"source\":{other}}}]' WHERE id = '{id}'"
+        ),
+    );
+    assert!(
+        operation(&site, &id)["commands"]
+            .to_string()
+            .contains("altered.example.com")
+    );
+    let mut polled = String::new();
+    for _ in 0..3 {
+        polled += &site.poll();
+    }
+    assert!(!polled.contains("altered.example.com"), "{polled}");
+    site.works("after-download.example.com");
 }

@@ -168,9 +168,9 @@ fn an_expired_intent_is_stopped_when_it_is_proposed_and_when_it_is_signed() {
     std::thread::sleep(std::time::Duration::from_millis(5));
     site.refused(&late, 409, "expired");
     // Accepted in time, and the device comes too late.
-    let slow = brief(400);
+    let slow = brief(2000);
     site.accepted(&slow);
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    std::thread::sleep(std::time::Duration::from_millis(2000));
     let refusal = site
         .sign(intent::api::Account::Intent(slow.id), site.eid)
         .unwrap_err();

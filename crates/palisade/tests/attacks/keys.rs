@@ -60,12 +60,12 @@ fn an_expired_key_is_stopped_at_its_end() {
     site.admit(
         "brief",
         "brief.key",
-        &["--grant", "operator", "--expires", "3s"],
+        &["--grant", "operator", "--expires", "6s"],
     );
     let first = by(&site, "brief.key", "in-time.example.com");
     site.accepted(&first);
     site.carried_out(&first, "in-time.example.com");
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(6));
     let before = site.standing();
     let problem = site.refused(
         &by(&site, "brief.key", "late.example.com"),
