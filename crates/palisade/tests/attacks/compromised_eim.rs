@@ -171,10 +171,28 @@ fn more_signatures_than_the_quota_are_stopped_at_the_authority() {
     assert_eq!(refusal["code"], "quota-exceeded", "{refusal}");
     assert!(refusal["retry_at"].is_number(), "{refusal}");
     site.nothing_came_of_it(&before);
-    // Whoever may raise it has to be two.
-    site.set_policy("fleet_per_hour = 2", "fleet_per_hour = 100");
-    let account = Account::Intent(third.id);
-    assert!(site.sign(account, site.eid).is_ok());
+    // Whoever may raise it has to be two. Then many are asked for at once, and there is room for one of them.
+    site.set_policy("fleet_per_hour = 2", "fleet_per_hour = 3");
+    let others = ["four.example.com", "five.example.com"].map(|address| {
+        let signed = site.settings(address);
+        site.accepted(&signed);
+        signed.id
+    });
+    let all = [third.id, others[0], others[1]];
+    let references =
+        all.map(|id| json!({ "account": Account::Intent(id), "eid": site.eid.to_string() }));
+    let body = json!(references).to_string();
+    let signed: usize = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| site.authority().post("/v1/signatures", &body).unwrap().1))
+            .collect();
+        let answers: Vec<Value> = asked.into_iter().map(|one| one.join().unwrap()).collect();
+        let is_signed = |n: usize| answers.iter().any(|answer| answer[n]["done"].is_object());
+        (0..all.len()).filter(|n| is_signed(*n)).count()
+    });
+    assert_eq!(signed, 1);
+    // Two that were carried out, and this one.
+    assert_eq!(site.packages().len(), 3);
 }
 
 #[test]

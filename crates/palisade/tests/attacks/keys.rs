@@ -199,3 +199,35 @@ fn a_key_that_nobody_admitted_is_stopped_as_unknown() {
     site.nothing_came_of_it(&before);
     site.works("after-unknown.example.com");
 }
+
+#[test]
+fn an_owner_alone_is_stopped_from_making_a_second_person_by_stopping_the_other() {
+    let site = Site::new();
+    // Alice's passkey is in the wrong hands. Freezing needs no approval; then bob cannot approve.
+    let frozen = site.json(&["freeze", "principal", "bob", "--passkey", OWNER]);
+    assert_eq!(frozen["state"], "done", "{frozen}");
+    let alone = |arguments: &[&str]| {
+        let asked = site.json(&[arguments, &["--passkey", OWNER]].concat());
+        let intent = asked
+            .get("intent")
+            .filter(|intent| intent.get("state").is_some());
+        let state = &intent.unwrap_or(&asked)["state"];
+        assert_eq!(state, "waiting", "{arguments:?}: {asked}");
+    };
+    // The second person is admitted without an approval only while nobody else could approve.
+    alone(&["person", "invite", "mallory", "--grant", "owner"]);
+    // Nor does another passkey for bob, other grants for him, or his end go without somebody else.
+    alone(&["person", "revoke", "bob"]);
+    alone(&["person", "grant", "bob", "--grant", "viewer"]);
+    alone(&["thaw", "principal", "bob"]);
+    let policy = site.folder.ok(&["policy", "show", "--data", "eim"]);
+    std::fs::write(
+        site.folder.path("none.toml"),
+        policy.replace("approvers = 1", "approvers = 0"),
+    )
+    .unwrap();
+    alone(&["policy", "set", "none.toml"]);
+    let before = site.standing();
+    site.nothing_came_of_it(&before);
+    site.works("after-alone.example.com");
+}
