@@ -21,6 +21,7 @@ pub mod inventory;
 pub mod lists;
 mod opening;
 pub mod package;
+mod parallel;
 pub mod proof;
 mod queue;
 mod reading;

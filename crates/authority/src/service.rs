@@ -18,6 +18,7 @@ use pki::{ChainPolicy, TrustAnchors};
 
 use crate::environment::{Clock, Entropy};
 use crate::package::Reachability;
+use crate::parallel;
 use crate::proof::{Ballot, Proposal};
 use crate::queue::{Queue, Turned};
 use crate::signers::SignerSet;
@@ -172,8 +173,9 @@ impl Authority {
         })?;
         // From here on the entries are durable.
         let signers = self.shared.signers();
-        let make = |one: Result<ToSign, Refusal>| one.and_then(|one| signers.sign(&one));
-        Ok(ordered.into_iter().map(make).collect())
+        Ok(parallel::each(ordered, |one: Result<ToSign, Refusal>| {
+            one.and_then(|one| signers.sign(&one))
+        }))
     }
 
     /// Lets packages leave that carry no signature. One answer for each reference, in their order.
@@ -205,10 +207,7 @@ impl Authority {
                 .collect())
         })?;
         // Not while the state is held: this is the expensive part.
-        let heard: Vec<_> = claims
-            .into_iter()
-            .map(|claim| claim.and_then(Claim::verify))
-            .collect();
+        let heard = parallel::each(claims, |claim| claim.and_then(Claim::verify));
         self.ask(move |desk| {
             let record = |one: Result<_, Refusal>| {
                 one.and_then(|heard| desk.decide(|cx| record(cx, &heard)))
