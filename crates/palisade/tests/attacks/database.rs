@@ -278,3 +278,37 @@ fn a_download_altered_after_approval_is_stopped_before_its_trigger_leaves() {
     assert!(!polled.contains("altered.example.com"), "{polled}");
     site.works("after-download.example.com");
 }
+
+/// Commands that nobody asked for.
+const DOWNLOAD: &str = r#"[{"command":"download","source":{"activation-code":{"smdp":"forged.example.com","code":"1$forged.example.com$MINE"}}}]"#;
+
+/// Puts in a download for an intent that there is not, in this state; gives what the device says of its polls.
+fn forged_download(site: &mut Site, state: &str) -> String {
+    let (real, id) = queued(site, "real.example.com");
+    site.carried_out(&real, "real.example.com");
+    let unknown = intent::IntentId::of(b"nobody asked for this");
+    let changes = format!(
+        "intent = '{unknown}', commands = '{DOWNLOAD}', state = '{state}', eim_transaction_id = '0102030405060708',
+         counter = NULL, request = NULL, result = NULL, outcome = NULL, finished_at = NULL, recorded_at = NULL"
+    );
+    forge(site, &copy(&id, &changes));
+    (0..3).map(|_| site.poll()).collect()
+}
+
+#[test]
+fn a_download_put_into_the_database_is_stopped_at_the_authority() {
+    let mut site = Site::new();
+    let polled = forged_download(&mut site, "queued");
+    assert!(!polled.contains("forged.example.com"), "{polled}");
+    is_stopped(&site, FORGED, "refused by the authority: no such intent");
+    site.works("after-download.example.com");
+}
+
+#[test]
+fn a_download_put_into_the_database_in_flight_is_stopped_at_the_authority() {
+    let mut site = Site::new();
+    let polled = forged_download(&mut site, "in-flight");
+    assert!(!polled.contains("forged.example.com"), "{polled}");
+    is_stopped(&site, FORGED, "refused by the authority: no such intent");
+    site.works("after-download.example.com");
+}
