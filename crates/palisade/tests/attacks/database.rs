@@ -312,3 +312,22 @@ fn a_download_put_into_the_database_in_flight_is_stopped_at_the_authority() {
     is_stopped(&site, FORGED, "refused by the authority: no such intent");
     site.works("after-download.example.com");
 }
+
+#[test]
+#[ignore = "the eIM takes what an unsigned trigger says from its own database"]
+fn a_reading_turned_into_a_download_is_stopped_before_its_trigger_leaves() {
+    let mut site = Site::new();
+    site.works("before.example.com");
+    let items = vec![intent::command::DataItem::EuiccInfo1];
+    let reading = vec![Command::ReadDeviceData { items }];
+    let signed = site.machine().operate(site.eid, reading, LONG_MS);
+    site.accepted(&signed);
+    let id = signed.operation(&site.front());
+    forge(
+        &mut site,
+        &format!("UPDATE operation SET commands = '{DOWNLOAD}' WHERE id = '{id}'"),
+    );
+    let polled: String = (0..3).map(|_| site.poll()).collect();
+    assert!(!polled.contains("forged.example.com"), "{polled}");
+    site.works("after-reading.example.com");
+}
