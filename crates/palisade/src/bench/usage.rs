@@ -15,14 +15,8 @@ pub(super) struct CpuTimes(BTreeMap<String, Duration>);
 impl CpuTimes {
     /// Now. A thread that runs at this moment may be counted short by one tick of the scheduler.
     pub(super) fn now() -> anyhow::Result<Self> {
-        Self::of("self")
-    }
-
-    /// The same of another process.
-    fn of(process: &str) -> anyhow::Result<Self> {
         let mut times = BTreeMap::<String, Duration>::new();
-        let tasks = format!("/proc/{process}/task");
-        for task in fs::read_dir(tasks).context("the threads cannot be listed")? {
+        for task in fs::read_dir("/proc/self/task").context("the threads cannot be listed")? {
             let task = task?.path();
             // A thread may have ended since the folder was read.
             let (Ok(name), Ok(time)) = (fs::read_to_string(task.join("comm")), on_cpu(&task))
@@ -54,9 +48,21 @@ pub(super) fn this_process() -> anyhow::Result<Duration> {
     Ok(CpuTimes::now()?.0.values().sum())
 }
 
-/// CPU time of another process, by its number.
-pub(super) fn process(pid: u64) -> anyhow::Result<Duration> {
-    Ok(CpuTimes::of(&pid.to_string())?.0.values().sum())
+/// CPU time of a process (`self` or its number), threads that have ended included. In steps of 10 ms.
+pub(super) fn whole_process(process: &str) -> anyhow::Result<Duration> {
+    /// Linux counts in hundredths of a second for programs (USER_HZ).
+    const STEP: Duration = Duration::from_millis(10);
+    let path = format!("/proc/{process}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
+    // The name may contain anything; behind it, the twelfth and thirteenth are those for the program and the kernel.
+    let (_, behind) = stat.rsplit_once(')').context("stat has no name")?;
+    let steps = behind
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|word| word.parse::<u32>().ok());
+    let steps: Option<u32> = steps.sum();
+    Ok(STEP * steps.context("stat has no CPU times")?)
 }
 
 /// The first number of schedstat: nanoseconds on a CPU.
@@ -164,6 +170,19 @@ mod tests {
         let (_, after) = worker.unwrap().join().unwrap();
         assert!(after.since(&before, &["busy"]) >= Duration::from_millis(40));
         assert!(after.since(&before, &["nobody"]).is_zero());
+    }
+
+    #[test]
+    fn threads_that_have_ended_count_for_their_process() {
+        let before = whole_process("self").unwrap();
+        let worker = std::thread::spawn(|| {
+            while this_thread().unwrap() < Duration::from_millis(80) {
+                std::hint::black_box((0..10_000_u64).sum::<u64>());
+            }
+        });
+        worker.join().unwrap();
+        let used = whole_process("self").unwrap() - before;
+        assert!(used >= Duration::from_millis(60), "{used:?}");
     }
 
     #[test]

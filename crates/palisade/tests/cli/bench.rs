@@ -59,7 +59,7 @@ fn the_authority_is_measured_in_this_process_and_in_its_own() {
     arguments.extend(["--entries", "12000", "--directory", ".", "--json"]);
     let report: Value = serde_json::from_str(&folder.ok(&arguments)).unwrap();
     for place in ["in_process", "over_socket"] {
-        for row in 0..6 {
+        for row in 0..7 {
             for figure in ["per_second", "floor_per_second", "ratio", "cpu_micros"] {
                 let pointer = format!("/{place}/{row}/{figure}");
                 assert!(number(&report, &pointer) > 0.0, "{pointer} in {report}");

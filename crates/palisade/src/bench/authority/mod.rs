@@ -16,7 +16,7 @@ use rsp::ids::Eid;
 use serde::Serialize;
 
 use super::figures::{grouped, median, micros_each, percentile, rate};
-use super::usage::{Machine, this_process};
+use super::usage::{Machine, whole_process};
 use crate::output::{self, Table};
 use process::Process;
 use site::{ReadAgain, Site};
@@ -37,7 +37,15 @@ pub(crate) struct Options {
 }
 
 /// Questions under way at a time, and signatures in each. The eIM asks for what waits in one question after the other.
-const ASKING: [(usize, usize); 6] = [(1, 1), (10, 1), (100, 1), (1, 10), (1, 100), (2, 100)];
+const ASKING: [(usize, usize); 7] = [
+    (1, 1),
+    (10, 1),
+    (100, 1),
+    (1, 10),
+    (1, 100),
+    (2, 100),
+    (2, BATCH_MAX),
+];
 /// Each beside bare signatures; the medians count.
 const ROUNDS: u32 = 3;
 
@@ -183,7 +191,7 @@ impl Asking {
     fn measure(&self, site: &Site, numbers: &AtomicU64, time: Duration) -> anyhow::Result<Round> {
         let floor = floors::signatures(&site.signing_key, time / 4)?;
         let authority = site.authority()?;
-        let before = this_process()?;
+        let before = whole_process("self")?;
         let begun = Instant::now();
         let asked: Vec<anyhow::Result<Vec<f64>>> = std::thread::scope(|scope| {
             let ask = || {
@@ -209,7 +217,7 @@ impl Asking {
             threads.into_iter().map(join).collect()
         });
         let elapsed = begun.elapsed();
-        let cpu = this_process()?.saturating_sub(before);
+        let cpu = whole_process("self")?.saturating_sub(before);
         let times: anyhow::Result<Vec<Vec<f64>>> = asked.into_iter().collect();
         Ok(Round {
             floor,

@@ -12,7 +12,7 @@ use super::floors;
 use super::site::Site;
 use super::{Asking, Round, fresh};
 use crate::authority::{AuthorityClient, Child, Connection};
-use crate::bench::usage::{process, this_process};
+use crate::bench::usage::whole_process;
 use crate::config::LogSection;
 
 /// An authority in another process.
@@ -63,7 +63,7 @@ impl Process {
     ) -> anyhow::Result<Round> {
         let floor = floors::signatures(&site.signing_key, time / 4)?;
         let eids: Arc<[_]> = site.eids.as_slice().into();
-        let cpu = || anyhow::Ok(this_process()? + process(self.pid)?);
+        let cpu = || anyhow::Ok(whole_process("self")? + whole_process(&self.pid.to_string())?);
         let before = cpu()?;
         let begun = Instant::now();
         let times = self.runtime.block_on(async {
