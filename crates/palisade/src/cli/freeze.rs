@@ -58,6 +58,7 @@ enum What {
     /// What was proposed with one key or passkey.
     Credential {
         /// Its id.
+        #[arg(allow_hyphen_values = true)]
         id: CredentialId,
         #[command(flatten)]
         asking: Asking,

@@ -66,6 +66,7 @@ enum Command {
     /// Show an intent: exactly what, who asked, who approved, how far it is.
     Show {
         /// The intent.
+        #[arg(allow_hyphen_values = true)]
         id: IntentId,
         #[command(flatten)]
         data: DataFolder,
@@ -73,6 +74,7 @@ enum Command {
     /// Approve an intent, with a passkey. What is approved is shown first; it cannot be changed afterwards.
     Approve {
         /// The intent.
+        #[arg(allow_hyphen_values = true)]
         id: IntentId,
         #[command(flatten)]
         asking: Asking,
@@ -80,6 +82,7 @@ enum Command {
     /// Reject an intent for good, with a passkey.
     Reject {
         /// The intent.
+        #[arg(allow_hyphen_values = true)]
         id: IntentId,
         #[command(flatten)]
         asking: Asking,
@@ -87,6 +90,7 @@ enum Command {
     /// Withdraw an intent, on every device for which nothing was signed yet.
     Cancel {
         /// The intent.
+        #[arg(allow_hyphen_values = true)]
         id: IntentId,
         #[command(flatten)]
         asking: Asking,

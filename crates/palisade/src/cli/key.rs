@@ -75,6 +75,7 @@ enum Command {
     /// To end somebody with everything they have: `palisade person revoke NAME`.
     Revoke {
         /// Its id, as `palisade key list` shows it.
+        #[arg(allow_hyphen_values = true)]
         id: CredentialId,
         #[command(flatten)]
         asking: Asking,

@@ -50,6 +50,7 @@ enum Command {
     Add {
         /// SHA-256 of the key, as `signing-key list` shows it.
         #[arg(value_name = "KEY")]
+        #[arg(allow_hyphen_values = true)]
         spki: Digest,
         #[command(flatten)]
         asking: Asking,
@@ -58,6 +59,7 @@ enum Command {
     Rotate {
         /// The key to move to.
         #[arg(value_name = "KEY")]
+        #[arg(allow_hyphen_values = true)]
         spki: Digest,
         /// Devices.
         #[arg(required_unless_present = "all")]
@@ -72,6 +74,7 @@ enum Command {
     Retire {
         /// The key.
         #[arg(value_name = "KEY")]
+        #[arg(allow_hyphen_values = true)]
         spki: Digest,
         #[command(flatten)]
         asking: Asking,

@@ -45,6 +45,7 @@ enum Command {
     /// End a token, effective on the very next call.
     Revoke {
         /// Its public part, which `palisade key list` shows.
+        #[arg(allow_hyphen_values = true)]
         id: CredentialId,
         #[command(flatten)]
         asking: Asking,

@@ -194,3 +194,21 @@ fn wrong_usage_ends_with_status_2() {
         .refused(2, &["--activation-code"]);
     assert!(folder.ok(&["--version"]).starts_with("palisade "));
 }
+
+#[test]
+fn ids_that_begin_with_a_hyphen_are_ids() {
+    let folder = Folder::new();
+    let id = format!("-{}A", "a".repeat(41));
+    for command in [
+        &["intent", "show"][..],
+        &["intent", "approve"],
+        &["signing-key", "add"],
+        &["key", "revoke"],
+        &["freeze", "credential"],
+    ] {
+        let ran = folder.run(&[command, &[id.as_str()][..]].concat());
+        // There is no server here; what matters is that the id was understood.
+        assert_eq!(ran.status, 1, "{command:?}: {}", ran.err);
+    }
+    folder.ok(&["intent", "show", "--help"]);
+}
