@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 
+use intent::Command;
 use intent::IntentId;
 use intent::api::{
     Associate, BATCH_MAX, Decide, Enrol, IntentStatus, PrincipalInfo, Propose, RecordResult,
@@ -179,7 +180,10 @@ impl Authority {
     }
 
     /// Lets packages leave that carry no signature. One answer for each reference, in their order.
-    pub fn release(&self, references: Vec<Reference>) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+    pub fn release(
+        &self,
+        references: Vec<Reference>,
+    ) -> Result<Vec<Result<Vec<Command>, Refusal>>, Refusal> {
         check_batch(references.len())?;
         self.ask(move |desk| {
             let decide = |one: &Reference| desk.decide_signing(|cx| release(cx, one));

@@ -454,22 +454,32 @@ impl Eim {
             .eim_transaction_id
             .clone()
             .unwrap_or_else(|| self.new_transaction_id());
-        let opened = self.opened(operation)?;
-        let delivery = opened.and_then(|opened| unsigned_delivery(device, &opened, &id));
-        let (Some(delivery), Some(reference)) = (delivery, operation.authority_reference()) else {
+        let Some(reference) = operation.authority_reference() else {
+            self.give_up(operation, NOT_UNDERSTOOD).await?;
+            return Ok(Step::Again);
+        };
+        if device.is_association_due(at) {
+            return self.associate_first(device).await;
+        }
+        // Asked each time, for what leaves is made from the answer and not from the row.
+        let released = match self.link.release(reference).await {
+            Ok(Ok(commands)) => commands,
+            Ok(Err(refusal)) => return self.refused(device, operation, refusal).await,
+            Err(_) => return Ok(Step::Ready(Delivery::Nothing)),
+        };
+        if released != operation.commands {
+            tracing::error!(eid = %operation.eid, operation = %operation.id, "{ALTERED}");
+            self.give_up(operation, ALTERED).await?;
+            return Ok(Step::Again);
+        }
+        let opened = self.opened(operation, &released)?;
+        let Some(delivery) = opened.and_then(|opened| unsigned_delivery(device, &opened, &id))
+        else {
             self.give_up(operation, NOT_UNDERSTOOD).await?;
             return Ok(Step::Again);
         };
         if operation.state == OperationState::InFlight {
             return Ok(Step::Ready(delivery));
-        }
-        if device.is_association_due(at) {
-            return self.associate_first(device).await;
-        }
-        match self.link.release(reference).await {
-            Ok(Ok(())) => {}
-            Ok(Err(refusal)) => return self.refused(device, operation, refusal).await,
-            Err(_) => return Ok(Step::Ready(Delivery::Nothing)),
         }
         // A trigger is made anew at each poll, so that its activation code is stored nowhere else.
         let request = match &delivery {
@@ -558,6 +568,8 @@ pub(crate) const PRESENCE: &str = "presence";
 const NOT_UNDERSTOOD: &str =
     "what was stored of it is not understood by this version, or its activation code is gone";
 const NOT_THERE: &str = "refused by the authority: the eUICC has listed its profiles, and the one to use is not among them";
+const ALTERED: &str =
+    "what the database says of it is not what was approved: somebody altered it. Nothing left";
 const NOT_THE_PACKAGE: &str =
     "the authority signed something else than what it was asked for: see its record";
 const NO_PROOF: &str = "expired before the device showed, on the connection it polled on, that its eUICC is \

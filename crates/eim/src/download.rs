@@ -215,8 +215,14 @@ impl Eim {
         let device = self
             .managed(operation.eid)
             .map_err(|_| Code::InvalidEimTransactionId)?;
+        let reference = operation
+            .authority_reference()
+            .ok_or(Code::UndefinedError)?;
+        let Ok(Ok(released)) = self.link.release(reference).await else {
+            return Err(Code::UndefinedError);
+        };
         let operation = self
-            .opened(&operation)
+            .opened(&operation, &released)
             .ok()
             .flatten()
             .ok_or(Code::UndefinedError)?;

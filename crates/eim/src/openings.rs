@@ -112,12 +112,16 @@ impl Eim {
     }
 
     /// The operation with its secrets in the clear; none when they are not at hand.
-    pub(crate) fn opened(&self, operation: &Operation) -> Result<Option<Operation>, SqlError> {
-        let commands = match (unsealed(&operation.commands, &[]), operation.intent) {
+    pub(crate) fn opened(
+        &self,
+        operation: &Operation,
+        released: &[Command],
+    ) -> Result<Option<Operation>, SqlError> {
+        let commands = match (unsealed(released, &[]), operation.intent) {
             (Some(commands), _) => Some(commands),
             (None, Some(id)) => {
                 let openings = self.read(|tx| openings::find(tx, id))?;
-                unsealed(&operation.commands, &openings)
+                unsealed(released, &openings)
             }
             (None, None) => None,
         };

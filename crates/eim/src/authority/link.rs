@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use intent::Command;
 use intent::api::{Associate, BATCH_MAX, Feed, RecordResult, Reference, Refusal, SignedPackage};
 use rsp::sgp32::EimConfigurationData;
 
@@ -12,7 +13,7 @@ use super::{Authority, AuthorityError};
 pub(crate) struct Link {
     line: Arc<Line>,
     signatures: Batcher<SignedPackage>,
-    releases: Batcher<()>,
+    releases: Batcher<Vec<Command>>,
 }
 
 struct Line {
@@ -52,8 +53,8 @@ impl Link {
         self.signatures.ask(reference).await
     }
 
-    /// Leave to hand over a package without a signature.
-    pub(crate) async fn release(&self, reference: Reference) -> Answer<()> {
+    /// Leave to hand over a package without a signature: the commands that it is made from.
+    pub(crate) async fn release(&self, reference: Reference) -> Answer<Vec<Command>> {
         self.releases.ask(reference).await
     }
 

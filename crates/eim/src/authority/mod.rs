@@ -12,6 +12,7 @@ pub mod unguarded;
 use std::future::Future;
 use std::pin::Pin;
 
+use intent::Command;
 use intent::api::{Associate, Feed, RecordResult, Reference, Refusal, SignedPackage};
 use rsp::der::Writer;
 use rsp::sgp32::EimConfigurationData;
@@ -40,8 +41,12 @@ pub trait Authority: Send + Sync {
         references: &'a [Reference],
     ) -> Reply<'a, Vec<Result<SignedPackage, Refusal>>>;
 
-    /// Lets packages leave that carry no signature of the eIM. One answer for each reference, in their order.
-    fn release<'a>(&'a self, references: &'a [Reference]) -> Reply<'a, Vec<Result<(), Refusal>>>;
+    /// Lets packages leave that carry no signature of the eIM. One answer for each reference, in their order: the commands of
+    /// the intent, with commitments in the place of secrets. They say what leaves, not what is in the eIM's database.
+    fn release<'a>(
+        &'a self,
+        references: &'a [Reference],
+    ) -> Reply<'a, Vec<Result<Vec<Command>, Refusal>>>;
 
     /// Takes what a device told about its eUICC and its association.
     fn associate<'a>(&'a self, device: &'a Associate) -> Reply<'a, Result<(), Refusal>>;

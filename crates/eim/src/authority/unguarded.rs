@@ -247,12 +247,13 @@ impl UnguardedAuthority {
         Ok(signed)
     }
 
-    fn release_one(&self, reference: &Reference) -> Result<(), Refusal> {
+    fn release_one(&self, reference: &Reference) -> Result<Vec<Command>, Refusal> {
         let mut books = self.books();
-        if let Account::Intent(id) = &reference.account {
-            books.order(id)?;
-        }
-        books.euicc(reference.eid).map(|_| ())
+        let commands = match &reference.account {
+            Account::Intent(id) => books.order(id)?.commands.clone(),
+            Account::ListProfiles(_) | Account::ListEims(_) => Vec::new(),
+        };
+        books.euicc(reference.eid).map(|_| commands)
     }
 
     fn configuration(&self) -> EimConfigurationData {
@@ -304,7 +305,10 @@ impl Authority for UnguardedAuthority {
         Box::pin(async { Ok(references.iter().map(|one| self.sign_one(one)).collect()) })
     }
 
-    fn release<'a>(&'a self, references: &'a [Reference]) -> Reply<'a, Vec<Result<(), Refusal>>> {
+    fn release<'a>(
+        &'a self,
+        references: &'a [Reference],
+    ) -> Reply<'a, Vec<Result<Vec<Command>, Refusal>>> {
         Box::pin(async { Ok(references.iter().map(|one| self.release_one(one)).collect()) })
     }
 

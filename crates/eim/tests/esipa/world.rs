@@ -186,7 +186,10 @@ impl Authority for Gate {
         })
     }
 
-    fn release<'a>(&'a self, references: &'a [Reference]) -> Reply<'a, Vec<Result<(), Refusal>>> {
+    fn release<'a>(
+        &'a self,
+        references: &'a [Reference],
+    ) -> Reply<'a, Vec<Result<Vec<Command>, Refusal>>> {
         self.each(references.len(), || self.inner.release(references))
     }
 

@@ -142,7 +142,10 @@ impl Authority for AuthorityClient {
         Box::pin(self.each("/v1/signatures", references))
     }
 
-    fn release<'a>(&'a self, references: &'a [Reference]) -> Reply<'a, Vec<Result<(), Refusal>>> {
+    fn release<'a>(
+        &'a self,
+        references: &'a [Reference],
+    ) -> Reply<'a, Vec<Result<Vec<intent::Command>, Refusal>>> {
         Box::pin(self.each("/v1/releases", references))
     }
 

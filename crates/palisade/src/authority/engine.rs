@@ -177,7 +177,7 @@ impl Engine {
         self.authority.sign(references)
     }
 
-    pub(crate) fn release(&self, references: Vec<Reference>) -> Answers<()> {
+    pub(crate) fn release(&self, references: Vec<Reference>) -> Answers<Vec<intent::Command>> {
         self.authority.release(references)
     }
 

@@ -54,7 +54,10 @@ impl Authority for InProcess {
         })
     }
 
-    fn release<'a>(&'a self, references: &'a [Reference]) -> Reply<'a, Vec<Result<(), Refusal>>> {
+    fn release<'a>(
+        &'a self,
+        references: &'a [Reference],
+    ) -> Reply<'a, Vec<Result<Vec<intent::Command>, Refusal>>> {
         let asked = references.to_vec();
         Box::pin(async move {
             let answers = self.ask(move |engine| engine.release(asked)).await?;

@@ -101,7 +101,6 @@ fn the_key_from_the_safe_works_while_everything_is_frozen_and_is_an_incident() {
 }
 
 #[test]
-#[ignore = "reads on the eIM's own account are frozen, and an unproven association token or a download needs one"]
 fn the_key_from_the_safe_works_while_frozen_for_a_device_that_has_to_prove_itself() {
     let site = Site::new();
     site.json(&["freeze", "everything", "--passkey", OWNER]);

@@ -341,7 +341,8 @@ fn release(
     let answers = office(arena)
         .engine()
         .release(vec![Reference { account, eid }])?;
-    answers.into_iter().next().context("there is no answer")
+    let answer = answers.into_iter().next().context("there is no answer")?;
+    Ok(answer.map(|_| ()))
 }
 
 fn propose(arena: &Arena<'_, '_>, request: Propose) -> Result<(), Refusal> {

@@ -136,7 +136,10 @@ impl Authority for Liar {
         self.honest.sign(references)
     }
 
-    fn release<'a>(&'a self, references: &'a [Reference]) -> Reply<'a, Vec<Result<(), Refusal>>> {
+    fn release<'a>(
+        &'a self,
+        references: &'a [Reference],
+    ) -> Reply<'a, Vec<Result<Vec<intent::Command>, Refusal>>> {
         self.honest.release(references)
     }
 
