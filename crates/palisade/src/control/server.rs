@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use edge::server::Counters;
 use eim::{Eim, OperationState};
-use http::{StatusCode, Uri, header};
+use http::{StatusCode, header};
 use rsp::der::Element;
 use rsp::ids::Eid;
 use serde::Deserialize;
@@ -79,8 +79,12 @@ pub(crate) fn router(eim: Arc<Eim>, authority: Arc<AuthorityClient>, info: Serve
         .route("/v1/entries/{number}/proof", forward())
         .route("/v1/tokens/check", post(front::forward))
         .route("/v1/authority", get(front::authority_status))
-        .fallback(|uri: Uri| async move { Problem::no_such_path(uri.path()) })
-        .method_not_allowed_fallback(|uri: Uri| async move { Problem::no_such_method(uri.path()) })
+        .fallback(|request: Request| async move {
+            Problem::no_such_path(&read_to_the_end(request).await)
+        })
+        .method_not_allowed_fallback(|request: Request| async move {
+            Problem::no_such_method(&read_to_the_end(request).await)
+        })
         .layer(DefaultBodyLimit::max(BODY_OCTETS_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), bearer))
         .layer(middleware::from_fn(bound))
@@ -115,8 +119,19 @@ async fn bearer(State(server): Server, request: Request, next: Next) -> Response
     let presented = request.headers().get(header::AUTHORIZATION).cloned();
     match front::check_bearer(&server, request.method().clone(), presented).await {
         Ok(()) => next.run(request).await,
-        Err(problem) => front::refuse(problem),
+        Err(problem) => {
+            read_to_the_end(request).await;
+            front::refuse(problem)
+        }
     }
+}
+
+/// Takes the body of a request that is refused anyway, up to the bound: a client that is still sending would lose the answer
+/// with the connection. Gives its path.
+async fn read_to_the_end(request: Request) -> String {
+    let path = request.uri().path().to_owned();
+    let _ = axum::body::to_bytes(request.into_body(), BODY_OCTETS_MAX).await;
+    path
 }
 
 /// Who did what and how it ended; nothing of what was sent.
