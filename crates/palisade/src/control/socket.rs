@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tokio::net::unix::SocketAddr;
@@ -28,7 +28,13 @@ pub(crate) fn listen(path: &Path) -> anyhow::Result<Listener> {
             path.display()
         );
     }
-    if BlockingStream::connect(path).is_ok() {
+    // A server that was killed while it started its authority leaves the socket open in that one's process until it has begun.
+    let begun = Instant::now();
+    while BlockingStream::connect(path).is_ok() {
+        if begun.elapsed() < GONE_WITHIN {
+            std::thread::sleep(Duration::from_millis(20));
+            continue;
+        }
         bail!(
             "another server is running on {}; stop it first",
             path.display()
@@ -55,6 +61,8 @@ pub(crate) fn listen(path: &Path) -> anyhow::Result<Listener> {
     })
 }
 
+/// How long what is left of a server that was killed may take to go.
+const GONE_WITHIN: Duration = Duration::from_secs(1);
 /// `sun_path` has 108 octets on Linux and 104 elsewhere, with the zero at its end.
 const PATH_OCTETS_MAX: usize = 103;
 
