@@ -5,7 +5,7 @@
 //! another site's. Statements of makers about their authenticators are neither asked for nor trusted.
 //!
 //! The library draws challenges itself and hands out the state that goes with them, to be stored by its user. Here that state
-//! is stored with our challenge in place of the drawn one ([`with_challenge`]). What it does not check, this module does: the
+//! is stored with our challenge in place of the drawn one (`with_challenge`). What it does not check, this module does: the
 //! size of what comes in, that no member of the client data stands twice, that an assertion was not made in a frame, and
 //! that a registration is of the credential that it names.
 

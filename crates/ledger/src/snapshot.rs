@@ -5,7 +5,7 @@
 //!
 //! | octets | what |
 //! | --- | --- |
-//! | 8 | [`MAGIC`] |
+//! | 8 | `MAGIC` |
 //! | 8 | entries that the snapshot stands for, which is also the number of the entry that vouches for it |
 //! | 4 | the owner's version |
 //! | 8 | octets of the index |
