@@ -8,17 +8,17 @@ use base64::engine::general_purpose::STANDARD;
 use intent::Digest;
 use intent::command::CommandError;
 use pki::{PublicKey, Signature};
-use rsp::der::{Element, Encoded, Null, Writer};
+use rsp::der::{Element, Encoded};
 use rsp::ids::{Eid, TransactionId};
 use rsp::sgp22::{ProfileInfoListResponse, Signature as SignatureField, SubjectPublicKeyInfo};
 use rsp::sgp32::{
     AddEimResult, AddEimResultCode, ConfigureImmediateEnableResult, DeleteEimResult,
-    DeleteProfileResult, DisableProfileResult, Eco, EimConfigurationData, EimId, EimIdType,
-    EimPublicKeyData, EimSupportedProtocol, EnableProfileResult, EuiccPackage,
-    EuiccPackageErrorSigned, EuiccPackageRequest, EuiccPackageResult, EuiccPackageResultSigned,
-    EuiccPackageSigned, EuiccResultData, ListEimResult, OkOrUndefinedError, RollbackProfileResult,
-    SetFallbackAttributeResult, TrustedPublicKeyDataTls, UnsetFallbackAttributeResult,
-    UpdateEimResult,
+    DeleteProfileResult, DisableProfileResult, Eco, EimConfigurationData, EimId, EimPublicKeyData,
+    EnableProfileResult, EuiccPackage, EuiccPackageErrorSigned, EuiccPackageRequest,
+    EuiccPackageResult, EuiccPackageResultSigned, EuiccPackageSigned, EuiccResultData,
+    ListEimResult, OkOrUndefinedError, RollbackProfileResult, SetFallbackAttributeResult,
+    TrustedPublicKeyDataTls, UnsetFallbackAttributeResult, UpdateEimResult,
+    association_token_object,
 };
 
 /// The highest counter of a package: four octets, not negative.
@@ -74,13 +74,6 @@ pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
-/// `84 LL VV`, with 0 when there is no token (SGP.32 section 2.11.1.1).
-pub(crate) fn token_object(token: Option<i64>) -> Vec<u8> {
-    let mut writer = Writer::new();
-    writer.value(0x84, &token.unwrap_or(0));
-    writer.into_bytes()
-}
-
 /// What is signed: EuiccPackageSigned.
 pub(crate) fn build(
     eim_id: &EimId,
@@ -129,20 +122,12 @@ pub(crate) fn configuration(
     reachability: &Reachability,
     spki: &[u8],
 ) -> EimConfigurationData {
-    let key = SubjectPublicKeyInfo::from_der(spki).ok();
-    EimConfigurationData {
-        eim_fqdn: Some(reachability.fqdn.clone()),
-        eim_id_type: Some(EimIdType::EimIdTypeFqdn),
-        counter_value: Some(0),
-        association_token: Some(EimConfigurationData::COMPUTE_ASSOCIATION_TOKEN),
-        eim_public_key_data: key.map(EimPublicKeyData::EimPublicKey),
-        trusted_public_key_data_tls: reachability.tls_trust.clone(),
-        eim_supported_protocol: Some(EimSupportedProtocol::of([
-            EimSupportedProtocol::EIM_RETRIEVE_HTTPS,
-        ])),
-        indirect_profile_download: Some(Null),
-        ..EimConfigurationData::named(eim_id)
-    }
+    EimConfigurationData::for_initial_association(
+        eim_id,
+        &reachability.fqdn,
+        reachability.tls_trust.clone(),
+        SubjectPublicKeyInfo::from_der(spki).ok(),
+    )
 }
 
 /// Reads what was recorded of a package.
@@ -227,8 +212,11 @@ impl Answer {
             Content::Error(it) => &it.euicc_sign_epe,
         };
         Signature::from_wire(signature).is_ok_and(|signature| {
-            key.verify_parts(&[self.signed(), &token_object(token)], &signature)
-                .is_ok()
+            key.verify_parts(
+                &[self.signed(), &association_token_object(token)],
+                &signature,
+            )
+            .is_ok()
         })
     }
 

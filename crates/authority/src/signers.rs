@@ -6,6 +6,7 @@ use std::sync::Arc;
 use intent::Digest;
 use intent::api::{Refusal, RefusalCode, SignedPackage};
 use pki::Signer;
+use rsp::sgp32::association_token_object;
 
 use crate::opening::OpenError;
 use crate::package;
@@ -60,7 +61,7 @@ impl SignerSet {
         let octets = package::from_base64(&order.package);
         let octets = octets.ok_or_else(|| failed("the recorded package is damaged".to_owned()))?;
         let signature = signer
-            .sign_parts(&[&octets, &package::token_object(order.token)])
+            .sign_parts(&[&octets, &association_token_object(order.token)])
             .map_err(|error| failed(crate::writer::chain(&error)))?;
         let (package, transaction_id) = package::assemble(&octets, &signature)
             .ok_or_else(|| failed("the recorded package is damaged".to_owned()))?;

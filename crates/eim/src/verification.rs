@@ -4,9 +4,8 @@ use pki::{ChainError, INTERMEDIATES_MAX, PublicKey, Role, Signature, VerifiedEui
 use quick_cache::sync::Cache;
 use rsp::ids::Eid;
 use rsp::sgp22::{Certificate, OtherSignedNotification, ProfileInstallationResult};
-use rsp::sgp32::{EuiccPackageErrorSigned, EuiccPackageResultSigned};
+use rsp::sgp32::{EuiccPackageErrorSigned, EuiccPackageResultSigned, association_token_object};
 
-use crate::authority::association_token_object;
 use crate::devices::CertificateProblem;
 use crate::{Device, Eim};
 

@@ -1,7 +1,7 @@
 //! Associated eIMs: what their configuration must contain, and their keys.
 
 use pki::{Certificate, PublicKey};
-use rsp::der::{Element, Tag, Writer};
+use rsp::der::Element;
 use rsp::sgp32::{AddEimResultCode, EimConfigurationData, EimPublicKeyData};
 
 use crate::decisions::COUNTER_VALUE_MAX;
@@ -96,27 +96,5 @@ pub(crate) fn public_key(data: &EimPublicKeyData) -> Option<PublicKey> {
                 .cloned()
         }
         EimPublicKeyData::Unknown(_) => None,
-    }
-}
-
-/// The association token as it goes into signatures: `84 LL VV`, with 0 where none is configured (SGP.32 v1.2 section
-/// 2.11.1.1).
-pub(crate) fn token_object(association_token: Option<i64>) -> Vec<u8> {
-    let mut writer = Writer::new();
-    writer.value(ASSOCIATION_TOKEN.octets(), &association_token.unwrap_or(0));
-    writer.into_bytes()
-}
-
-const ASSOCIATION_TOKEN: Tag = Tag::new(0x84);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_a_der_integer_and_none_is_zero() {
-        assert_eq!(token_object(None), [0x84, 0x01, 0x00]);
-        assert_eq!(token_object(Some(5)), [0x84, 0x01, 0x05]);
-        assert_eq!(token_object(Some(128)), [0x84, 0x02, 0x00, 0x80]);
     }
 }

@@ -391,7 +391,7 @@ fn forged_results_are_refused_and_counters_ahead_raise_an_incident() {
         &[9; 16],
         Command::to_package(&[Command::ListProfiles]).unwrap(),
     );
-    let token = crate::package::token_object(device.token);
+    let token = rsp::sgp32::association_token_object(device.token);
     let signature = key(1).sign_parts(&[&package, &token]).unwrap();
     let (stolen, _) = crate::package::assemble(&package, &signature).unwrap();
     let result = device.load(&stolen);

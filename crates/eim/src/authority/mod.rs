@@ -14,7 +14,6 @@ use std::pin::Pin;
 
 use intent::Command;
 use intent::api::{Associate, Feed, RecordResult, Reference, Refusal, SignedPackage};
-use rsp::der::Writer;
 use rsp::sgp32::EimConfigurationData;
 
 pub(crate) use link::Link;
@@ -62,12 +61,4 @@ pub trait Authority: Send + Sync {
 
     /// What an eUICC has to store to accept packages of this eIM.
     fn association_data(&self) -> Reply<'_, EimConfigurationData>;
-}
-
-/// The second part of what package and result signatures cover: `84 LL VV`, with 0 when no token
-/// was configured (SGP.32 section 2.11.1.1).
-pub(crate) fn association_token_object(token: Option<i64>) -> Vec<u8> {
-    let mut writer = Writer::new();
-    writer.value(0x84, &token.unwrap_or(0));
-    writer.into_bytes()
 }

@@ -13,15 +13,15 @@ use intent::api::{
 use intent::command::Command;
 use intent::{DeviceSet, Digest, Intent, IntentError, IntentId, LIFETIME_MAX_MS, Principal};
 use pki::Signer;
-use rsp::der::{Element, Encoded, Null};
+use rsp::der::{Element, Encoded};
 use rsp::ids::{Eid, TransactionId};
 use rsp::sgp22::{Signature, SubjectPublicKeyInfo};
 use rsp::sgp32::{
-    EimConfigurationData, EimId, EimIdType, EimPublicKeyData, EimSupportedProtocol,
-    EuiccPackageRequest, EuiccPackageSigned, TrustedPublicKeyDataTls,
+    EimConfigurationData, EimId, EuiccPackageRequest, EuiccPackageSigned, TrustedPublicKeyDataTls,
+    association_token_object,
 };
 
-use super::{Authority, Reply, association_token_object};
+use super::{Authority, Reply};
 use crate::Clock;
 
 /// What this eIM calls itself and how devices reach it.
@@ -257,20 +257,12 @@ impl UnguardedAuthority {
     }
 
     fn configuration(&self) -> EimConfigurationData {
-        let public_key = SubjectPublicKeyInfo::from_der(self.signer.public_key().spki_der()).ok();
-        EimConfigurationData {
-            eim_fqdn: Some(self.identity.fqdn.clone()),
-            eim_id_type: Some(EimIdType::EimIdTypeFqdn),
-            counter_value: Some(0),
-            association_token: Some(EimConfigurationData::COMPUTE_ASSOCIATION_TOKEN),
-            eim_public_key_data: public_key.map(EimPublicKeyData::EimPublicKey),
-            trusted_public_key_data_tls: self.identity.tls_trust.clone(),
-            eim_supported_protocol: Some(EimSupportedProtocol::of([
-                EimSupportedProtocol::EIM_RETRIEVE_HTTPS,
-            ])),
-            indirect_profile_download: Some(Null),
-            ..EimConfigurationData::named(self.identity.eim_id.clone())
-        }
+        EimConfigurationData::for_initial_association(
+            self.identity.eim_id.clone(),
+            &self.identity.fqdn,
+            self.identity.tls_trust.clone(),
+            SubjectPublicKeyInfo::from_der(self.signer.public_key().spki_der()).ok(),
+        )
     }
 }
 

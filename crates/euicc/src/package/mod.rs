@@ -15,7 +15,7 @@ use rsp::sgp22::Signature;
 use rsp::sgp32::{
     EimId, EuiccPackageErrorCode, EuiccPackageErrorDataSigned, EuiccPackageErrorSigned,
     EuiccPackageErrorUnsigned, EuiccPackageResult, EuiccPackageResultDataSigned,
-    EuiccPackageResultSigned, EuiccResultData,
+    EuiccPackageResultSigned, EuiccResultData, association_token_object,
 };
 use rsp::{choice, sequence};
 
@@ -23,7 +23,7 @@ use crate::apdu::StatusWord;
 use crate::decisions::{
     COUNTER_VALUE_MAX, INTERRUPTED_PACKAGE, REFUSE_UNREADABLE_PACKAGE_UNSIGNED,
 };
-use crate::eims::{public_key, token_object};
+use crate::eims::public_key;
 use crate::isdr::{Answer, CatBusy};
 use crate::platform::{Failure, Platform};
 use crate::state::{AssociatedEim, Executing, KeptResult, Pending};
@@ -127,7 +127,7 @@ fn is_signed_by(eim: &AssociatedEim, request: &UnopenedRequest) -> bool {
     let (Some(key), Ok(signature)) = (key, signature) else {
         return false;
     };
-    let token = token_object(eim.association_token);
+    let token = association_token_object(eim.association_token);
     key.verify_parts(&[request.euicc_package_signed.bytes(), &token], &signature)
         .is_ok()
 }
@@ -190,7 +190,10 @@ pub(crate) fn keep_result(platform: &mut Platform, seq_number: i64, result: Euic
 
 fn sign(platform: &Platform, context: &Executing, data: &[u8]) -> Result<Signature, Failure> {
     let ci_key_id = context.euicc_ci_pk_id.as_ref().map(|key_id| &key_id[..]);
-    platform.sign(ci_key_id, &[data, &token_object(context.association_token)])
+    platform.sign(
+        ci_key_id,
+        &[data, &association_token_object(context.association_token)],
+    )
 }
 
 fn signed_error(

@@ -125,6 +125,37 @@ impl EimConfigurationData {
             extensions: Default::default(),
         }
     }
+
+    /// What AddInitialEim hands over for an eIM that devices poll by HTTPS and that relays downloads: it counts from 0, and the
+    /// eUICC is to compute a token.
+    pub fn for_initial_association(
+        eim_id: EimId,
+        fqdn: &str,
+        tls_trust: Option<TrustedPublicKeyDataTls>,
+        key: Option<SubjectPublicKeyInfo>,
+    ) -> Self {
+        Self {
+            eim_fqdn: Some(fqdn.to_owned()),
+            eim_id_type: Some(EimIdType::EimIdTypeFqdn),
+            counter_value: Some(0),
+            association_token: Some(Self::COMPUTE_ASSOCIATION_TOKEN),
+            eim_public_key_data: key.map(EimPublicKeyData::EimPublicKey),
+            trusted_public_key_data_tls: tls_trust,
+            eim_supported_protocol: Some(EimSupportedProtocol::of([
+                EimSupportedProtocol::EIM_RETRIEVE_HTTPS,
+            ])),
+            indirect_profile_download: Some(Null),
+            ..Self::named(eim_id)
+        }
+    }
+}
+
+/// The association token as it goes into signatures of packages and results, behind what they sign: `84 LL VV`, with 0 where
+/// none is configured (SGP.32 v1.2 section 2.11.1.1).
+pub fn association_token_object(token: Option<i64>) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.value(0x84, &token.unwrap_or(0));
+    writer.into_bytes()
 }
 
 choice! {
@@ -140,5 +171,20 @@ choice! {
     pub enum TrustedPublicKeyDataTls {
         value TrustedEimPkTls @ 0xA0: SubjectPublicKeyInfo,
         value TrustedCertificateTls @ 0xA1: Certificate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_a_der_integer_and_none_is_zero() {
+        assert_eq!(association_token_object(None), [0x84, 0x01, 0x00]);
+        assert_eq!(association_token_object(Some(5)), [0x84, 0x01, 0x05]);
+        assert_eq!(
+            association_token_object(Some(128)),
+            [0x84, 0x02, 0x00, 0x80]
+        );
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use eim::{Device as Record, OperationState};
 use intent::command::Command;
-use rsp::der::{Element, Writer};
+use rsp::der::Element;
 use rsp::ids::Eid;
 use rsp::sgp32::{
     EimPackageResult, EuiccPackageRequest, EuiccPackageResult, GetEimPackageResponse,
@@ -162,13 +162,6 @@ pub(super) fn package_of(response: GetEimPackageResponse) -> anyhow::Result<Euic
         GetEimPackageResponse::EuiccPackageRequest(package) => Ok(package),
         other => bail!("a package was expected, not {other:?}"),
     }
-}
-
-/// An association token as signatures cover it (SGP.32 v1.2 section 2.11.1.1).
-pub(super) fn token_object(token: Option<i64>) -> Vec<u8> {
-    let mut writer = Writer::new();
-    writer.value(0x84, &token.unwrap_or(0));
-    writer.into_bytes()
 }
 
 /// All of several reactions were refusals; the first that was not decides.

@@ -8,14 +8,14 @@ use rsp::der::{Element, Encoded};
 use rsp::ids::Eid;
 use rsp::sgp32::{
     EuiccPackage, EuiccPackageErrorCode, EuiccPackageRequest, EuiccPackageResult,
-    EuiccPackageSigned, NoArguments, Psmo,
+    EuiccPackageSigned, NoArguments, Psmo, association_token_object,
 };
 
 use super::super::device::Device;
 use super::super::pki::{EID_PREFIX, EIM, signature};
 use super::super::report::{Reaction, Trial};
 use super::super::snapshot::Cards;
-use super::arena::{Arena, InFlight, all_refused, token_object};
+use super::arena::{Arena, InFlight, all_refused};
 use super::profile::stranger;
 use crate::adapters::SystemEntropy;
 
@@ -234,7 +234,10 @@ impl Forged {
 
     fn signed_with(&self, key: &PrivateKey) -> anyhow::Result<Vec<u8>> {
         let signed = Encoded::new(self.content.clone());
-        let eim_signature = signature(key, &[signed.bytes(), &token_object(self.token)])?;
+        let eim_signature = signature(
+            key,
+            &[signed.bytes(), &association_token_object(self.token)],
+        )?;
         let request = EuiccPackageRequest {
             euicc_package_signed: signed,
             eim_signature,
@@ -278,7 +281,10 @@ fn load_on(device: &mut Device, package: &[u8]) -> anyhow::Result<Loaded> {
         let signature = pki::Signature::from_wire(&error.euicc_sign_epe)?;
         let data = &error.euicc_package_error_data_signed;
         if key
-            .verify_parts(&[data.bytes(), &token_object(token)], &signature)
+            .verify_parts(
+                &[data.bytes(), &association_token_object(token)],
+                &signature,
+            )
             .is_ok()
         {
             return Ok(Loaded::SignedError(data.euicc_package_error_code));

@@ -12,13 +12,14 @@ use rsp::sgp32::{
     EimPackageResult, EnableProfileResult, EuiccPackageRequest, EuiccPackageResult,
     EuiccPackageResultDataSigned, EuiccPackageResultSigned, EuiccResultData, GetEimPackageResponse,
     HandleNotificationEsipa, IpaEuiccData, IpaEuiccDataResponse, ProvideEimPackageResultResponse,
+    association_token_object,
 };
 
 use super::super::pki::{EID_PREFIX, SMDP, signature, wire};
 use super::super::report::{Reaction, Trial};
 use super::super::snapshot::Cards;
 use super::super::wire::Wire;
-use super::arena::{Arena, InFlight, token_object};
+use super::arena::{Arena, InFlight};
 use crate::adapters::SystemEntropy;
 
 pub(super) const EIM_NAME: &str = "eIM";
@@ -242,7 +243,8 @@ impl Forged {
 
     fn signed_with(self, key: &PrivateKey) -> anyhow::Result<EimPackageResult> {
         let data = Encoded::new(self.data);
-        let euicc_sign_epr = signature(key, &[data.bytes(), &token_object(self.token)])?;
+        let euicc_sign_epr =
+            signature(key, &[data.bytes(), &association_token_object(self.token)])?;
         let signed = EuiccPackageResultSigned {
             euicc_package_result_data_signed: data,
             euicc_sign_epr,
