@@ -180,6 +180,18 @@ impl FileKeyStore {
     }
 }
 
+/// A new key that will be stored under `name`.
+fn new_key(
+    name: &KeyName,
+    curve: Curve,
+    rng: &mut dyn CryptoRng,
+) -> Result<PrivateKey, KeyStoreError> {
+    PrivateKey::generate(curve, rng).map_err(|source| KeyStoreError::Key {
+        name: name.clone(),
+        source,
+    })
+}
+
 impl KeyStore for FileKeyStore {
     fn signer(&self, name: &KeyName) -> Result<Arc<dyn Signer>, KeyStoreError> {
         Ok(Arc::new(self.load(name)?))
@@ -191,10 +203,7 @@ impl KeyStore for FileKeyStore {
         curve: Curve,
         rng: &mut dyn CryptoRng,
     ) -> Result<PublicKey, KeyStoreError> {
-        let key = PrivateKey::generate(curve, rng).map_err(|source| KeyStoreError::Key {
-            name: name.clone(),
-            source,
-        })?;
+        let key = new_key(name, curve, rng)?;
         self.import(name, &key)?;
         Ok(key.public_key().clone())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rand_core::CryptoRng;
 
-use super::{FileKeyStore, KeyName, KeyStore, KeyStoreError};
+use super::{FileKeyStore, KeyName, KeyStore, KeyStoreError, new_key};
 use crate::curve::Curve;
 use crate::private_key::{PrivateKey, Signer};
 use crate::public_key::PublicKey;
@@ -72,10 +72,7 @@ impl KeyStore for EncryptedFileKeyStore {
         curve: Curve,
         rng: &mut dyn CryptoRng,
     ) -> Result<PublicKey, KeyStoreError> {
-        let key = PrivateKey::generate(curve, rng).map_err(|source| KeyStoreError::Key {
-            name: name.clone(),
-            source,
-        })?;
+        let key = new_key(name, curve, rng)?;
         self.import(name, &key, rng)?;
         Ok(key.public_key().clone())
     }
