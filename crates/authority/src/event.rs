@@ -29,7 +29,7 @@ pub enum Event {
         /// The intent.
         id: IntentId,
         /// In rising order.
-        #[serde(with = "eids")]
+        #[serde(with = "intent::text::list")]
         eids: Vec<Eid>,
     },
     /// Somebody asked for something and may.
@@ -538,21 +538,5 @@ impl Event {
             })?);
         }
         Ok(Some(event))
-    }
-}
-
-mod eids {
-    use rsp::ids::Eid;
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub(super) fn serialize<S: Serializer>(eids: &[Eid], s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(eids.iter().map(ToString::to_string))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Eid>, D::Error> {
-        Vec::<String>::deserialize(d)?
-            .iter()
-            .map(|text| text.parse().map_err(de::Error::custom))
-            .collect()
     }
 }

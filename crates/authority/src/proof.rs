@@ -130,22 +130,6 @@ impl Ballot {
     }
 }
 
-/// Verifies a machine's signature on a request that reads (tag `palisade-read`), and that its key may be used now.
-pub fn verify_read(
-    state: &State,
-    now: i64,
-    proof: &HttpProof,
-    body: &[u8],
-    from: Option<IpAddr>,
-) -> Result<Principal, Refusal> {
-    let credential = signed(state, now, proof, body, http_signature::TAG_READ)?;
-    let (name, _, _) = state.people.active(&credential, now, from)?;
-    if let Some(refusal) = state.frozen_credential(name, &credential) {
-        return Err(refusal);
-    }
-    Ok(name.clone())
-}
-
 fn malformed(error: IntentError) -> Refusal {
     let code = match error {
         IntentError::Lifetime => RefusalCode::Expired,

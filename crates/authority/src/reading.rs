@@ -4,14 +4,12 @@
 use intent::action::FreezeScope;
 use intent::api::{Feed, IntentState, IntentStatus, PrincipalInfo, Refusal, RefusalCode};
 use intent::bearer::TokenRecord;
-use intent::http_signature::HttpProof;
-use intent::{Digest, IntentId, PolicyDocument, Principal};
+use intent::{Digest, IntentId, PolicyDocument};
 use rsp::sgp32::EimConfigurationData;
 use serde::Serialize;
 
 use crate::event::RelyingParty;
 use crate::package;
-use crate::proof;
 use crate::service::{Authority, read};
 
 /// How an authority stands.
@@ -153,16 +151,6 @@ impl Authority {
     /// Whose reading token it is.
     pub fn check_token(&self, token: &TokenRecord) -> Result<PrincipalInfo, Refusal> {
         self.look(|state, now| state.check_token(token, now))
-    }
-
-    /// Whose signed request to read it is.
-    pub fn check_read(
-        &self,
-        proof: &HttpProof,
-        body: &[u8],
-        from: Option<std::net::IpAddr>,
-    ) -> Result<Principal, Refusal> {
-        self.look(|state, now| proof::verify_read(state, now, proof, body, from))
     }
 
     /// How everything stands.

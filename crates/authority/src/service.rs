@@ -2,7 +2,7 @@
 //!
 //! Verbs block until what they decided survives a power cut, so call them from threads that may wait. What is expensive and
 //! does not depend on the moment, such as verifying proofs and certificate chains and making signatures, happens on the
-//! caller's thread; the [writer](crate::writer) checks what does.
+//! caller's thread; the writer checks what does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
@@ -238,11 +238,6 @@ impl Authority {
     /// Why nothing is answered any more, if the record could not be written.
     pub fn fault(&self) -> Option<String> {
         lock(&self.shared.fault).clone()
-    }
-
-    /// Whether the record could not be written. Then the process has to end.
-    pub fn is_broken(&self) -> bool {
-        lock(&self.shared.fault).is_some()
     }
 
     /// Replaces those who are believed about eUICCs. What was associated before stays so.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use rsp::ids::Eid;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, CommandError, PackageKind};
@@ -366,11 +365,6 @@ impl Action {
             Self::Operate { commands, .. } => Command::check(commands).ok(),
             _ => None,
         }
-    }
-
-    /// The device, if the action is about exactly one.
-    pub fn single_device(&self) -> Option<Eid> {
-        self.devices().and_then(DeviceSet::single)
     }
 }
 

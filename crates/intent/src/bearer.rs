@@ -18,9 +18,6 @@ use crate::digest::Digest;
 /// How every token for reading begins.
 pub const PREFIX: &str = "plsd_r_";
 
-/// A regular expression that finds tokens, for secret scanners.
-pub const PATTERN: &str = r"plsd_r_[0-9a-z]{16}_[0-9a-f]{64}_[0-9a-f]{8}";
-
 /// Characters of every token.
 pub const TOKEN_LENGTH: usize = PREFIX.len() + ID_LENGTH + 1 + SECRET_LENGTH + 1 + CHECKSUM_LENGTH;
 

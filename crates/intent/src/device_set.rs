@@ -94,14 +94,6 @@ impl DeviceSet {
         }
     }
 
-    /// The device, if there is exactly one and it is listed.
-    pub fn single(&self) -> Option<Eid> {
-        match self {
-            Self::Listed(Listed { eids }) if eids.len() == 1 => eids.first().copied(),
-            _ => None,
-        }
-    }
-
     /// The devices. `sent_along` is the list beside the intent, in rising order.
     pub fn resolve(&self, sent_along: Option<&[Eid]>) -> Result<Vec<Eid>, DeviceSetError> {
         match (self, sent_along) {

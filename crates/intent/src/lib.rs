@@ -30,7 +30,7 @@ pub mod passkey;
 pub mod policy;
 pub mod role;
 pub mod sealed;
-mod text;
+pub mod text;
 
 pub use action::{Action, OperationKind};
 pub use approval::{Decision, Proof};

@@ -36,20 +36,19 @@ pub(crate) mod der {
 }
 
 /// Lists of values by `Display` and `FromStr`.
-pub(crate) mod list {
+pub mod list {
     use std::fmt::Display;
     use std::str::FromStr;
 
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(crate) fn serialize<T: Display, S: Serializer>(
-        values: &[T],
-        s: S,
-    ) -> Result<S::Ok, S::Error> {
+    /// As a list of texts.
+    pub fn serialize<T: Display, S: Serializer>(values: &[T], s: S) -> Result<S::Ok, S::Error> {
         s.collect_seq(values.iter().map(ToString::to_string))
     }
 
-    pub(crate) fn deserialize<'de, T, D>(d: D) -> Result<Vec<T>, D::Error>
+    /// From a list of texts.
+    pub fn deserialize<'de, T, D>(d: D) -> Result<Vec<T>, D::Error>
     where
         T: FromStr<Err: Display>,
         D: Deserializer<'de>,

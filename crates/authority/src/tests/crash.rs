@@ -45,7 +45,7 @@ fn when_the_record_cannot_be_written_nothing_is_answered_any_more() {
     site.disk.fail_after(0);
     let refusal = site.sign_intent(id, device.eid).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::Unavailable);
-    assert!(site.authority().is_broken());
+    assert!(site.authority().fault().is_some());
     assert_eq!(
         site.authority().policy().unwrap_err().code,
         RefusalCode::Unavailable
@@ -185,7 +185,7 @@ fn who_comes_to_a_full_line_is_sent_away() {
     site.reopen();
     let refusal = site.propose(crate::testing::freeze("meters")).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::Unavailable);
-    assert!(!site.authority().is_broken());
+    assert!(site.authority().fault().is_none());
 }
 
 /// Everything that ever left, by device and counter.
