@@ -6,7 +6,9 @@ use rsp::ids::Eid;
 use serde::{Deserialize, Serialize};
 
 use crate::text;
-use crate::{Decision, Digest, Fleet, Grant, Intent, IntentId, Opening, Principal, Proof};
+use crate::{
+    CredentialId, Decision, Digest, Fleet, Grant, Intent, IntentId, Opening, Principal, Proof,
+};
 
 /// Signatures, releases or results that one call may ask for.
 pub const BATCH_MAX: usize = 256;
@@ -97,6 +99,31 @@ pub struct Enrol {
     pub name: Principal,
     /// The registration, whose challenge is [`enrolment_challenge`].
     pub registration: Box<crate::passkey::RegistrationResponse>,
+}
+
+/// Somebody shows a passkey to be let in to the console.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignIn {
+    /// Canonical octets of a [`crate::sign_in::SignInStatement`]: JSON in a string, exactly as signed.
+    pub statement: String,
+    /// The passkey's assertion.
+    pub proof: Proof,
+    /// Where the request came from, as the front saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<IpAddr>,
+}
+
+/// Who was let in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedIn {
+    /// Who, and what they are.
+    pub principal: PrincipalInfo,
+    /// With which passkey.
+    pub credential: CredentialId,
+    /// Its entry in the ledger.
+    pub entry: u64,
 }
 
 /// What the authority did since: what the eIM follows.

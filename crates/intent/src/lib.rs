@@ -30,6 +30,7 @@ pub mod passkey;
 pub mod policy;
 pub mod role;
 pub mod sealed;
+pub mod sign_in;
 pub mod text;
 
 pub use action::{Action, OperationKind};

@@ -31,6 +31,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ipa", &["rsp", "pki"]),
     ("smdp", &["rsp", "pki", "bsp", "store", "edge"]),
     ("eim", &["rsp", "pki", "intent", "store", "edge"]),
+    ("console", &["rsp", "intent", "store", "edge", "eim"]),
     (
         "palisade",
         &[
@@ -45,6 +46,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "ipa",
             "smdp",
             "eim",
+            "console",
         ],
     ),
 ];
@@ -55,11 +57,14 @@ const OWNED_LIBRARIES: &[(&str, &[&str])] = &[
     ("rustls", &["edge"]),
     ("tokio-rustls", &["edge"]),
     ("rustls-webpki", &["edge"]),
-    ("axum", &["edge", "smdp", "eim", "palisade"]),
+    ("axum", &["edge", "smdp", "eim", "console", "palisade"]),
     ("hyper", &["edge", "palisade"]),
     ("hyper-util", &["edge", "palisade"]),
-    ("http", &["edge", "smdp", "eim", "palisade"]),
-    ("tokio", &["store", "edge", "smdp", "eim", "palisade"]),
+    ("http", &["edge", "smdp", "eim", "console", "palisade"]),
+    (
+        "tokio",
+        &["store", "edge", "smdp", "eim", "console", "palisade"],
+    ),
     ("aws-lc-rs", &["pki", "palisade"]),
     ("bp256", &["pki"]),
     ("ecdsa", &["pki"]),
@@ -69,6 +74,9 @@ const OWNED_LIBRARIES: &[(&str, &[&str])] = &[
     ("ed25519-dalek", &["ledger", "intent"]),
     ("sfv", &["intent"]),
     ("webauthn-rs-core", &["authority"]),
+    ("askama", &["console"]),
+    ("utoipa", &["console"]),
+    ("utoipa-axum", &["console"]),
     ("argon2", &["intent"]),
     ("chacha20poly1305", &["intent"]),
     ("aes", &["bsp"]),
@@ -111,6 +119,7 @@ const SQL_DOORS: &[&str] = &[
     "crates/store/",
     "crates/eim/src/tables/",
     "crates/smdp/src/store/",
+    "crates/console/src/sessions/",
 ];
 
 /// Where HTTP may be known.
@@ -119,6 +128,7 @@ const HTTP_DOORS: &[&str] = &[
     "crates/eim/src/http",
     "crates/eim/src/es9.rs",
     "crates/smdp/src/http",
+    "crates/console/",
     "crates/palisade/",
 ];
 

@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// What passkeys are bound to: a domain [default: the host of --fqdn].
     #[arg(long, value_name = "DOMAIN")]
     rp_id: Option<String>,
-    /// From where passkeys may be used; may be given several times [default: https:// and the domain].
+    /// From where passkeys may be used; may be given several times [default: https:// and the domain, with port 8442 and without].
     #[arg(long, value_name = "URL")]
     origin: Vec<String>,
     /// Accept passkeys that are files. Whoever copies such a file and learns its passphrase is that person.
@@ -80,6 +80,8 @@ Examples:
 /// Names of keys of the eIM.
 const SIGNING: &str = "eim-signing";
 const TLS: &str = "eim-tls";
+/// Where the console listens, until its settings say something else.
+const CONSOLE_PORT: u16 = 8442;
 
 pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
     let data = args.data.path();
@@ -110,7 +112,10 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
         .clone()
         .unwrap_or_else(|| host.to_ascii_lowercase());
     let origins = match args.origin.is_empty() {
-        true => vec![format!("https://{rp_id}")],
+        true => vec![
+            format!("https://{rp_id}:{CONSOLE_PORT}"),
+            format!("https://{rp_id}"),
+        ],
         false => args.origin.clone(),
     };
     let policy = match (args.insecure_no_approvals, args.insecure_software_passkeys) {
@@ -396,7 +401,7 @@ fn eim_settings(eim_id: &str, fqdn: &str, authority: Option<&Path>) -> String {
         )
     });
     format!(
-        "# Made by `palisade init`. `palisade config example` shows every setting.\n\n[eim]\nid = {}\nfqdn = {}\n{}",
+        "# Made by `palisade init`. `palisade config example` shows every setting.\n\n[eim]\nid = {}\nfqdn = {}\n\n[console]\nlisten = \"127.0.0.1:{CONSOLE_PORT}\"\n{}",
         quoted(eim_id),
         quoted(fqdn),
         authority.unwrap_or_default()

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Ending;
 use super::shared::DataFolder;
-use crate::config::File;
+use crate::config::{ConsoleListen, File};
 use crate::logging::{self, LogFormat};
 use crate::serve;
 
@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Where ESipa listens [default: 0.0.0.0:8443].
     #[arg(long, value_name = "ADDRESS:PORT", env = "PALISADE_LISTEN")]
     listen: Option<SocketAddr>,
+    /// Where the console listens, or `off`.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "PALISADE_CONSOLE")]
+    console: Option<ConsoleListen>,
     /// Host name, with a port unless it is 443, under which devices reach ESipa.
     #[arg(long, value_name = "HOST[:PORT]", env = "PALISADE_FQDN")]
     fqdn: Option<String>,
@@ -47,8 +50,9 @@ pub(crate) struct Args {
 }
 
 const LONG_ABOUT: &str = "\
-Run the eIM: devices poll it over ESipa (HTTPS, both bindings), operators manage it with the other
-commands through the control socket in the data folder.
+Run the eIM: devices poll it over ESipa (HTTPS, both bindings); operators manage it in a browser or over
+the API (the console, a listener of its own), and with the other commands through the control socket in
+the data folder.
 
 Everything lasting is in the data folder, which `palisade init` makes. The settings come from
 palisade.toml there; the environment (PALISADE_...) counts more, and flags count most.
@@ -76,6 +80,9 @@ impl Args {
         };
         if let Some(listen) = self.listen {
             file.eim.listen = listen;
+        }
+        if let Some(console) = self.console {
+            file.console.listen = console;
         }
         if let Some(fqdn) = &self.fqdn {
             crate::config::check_host(fqdn)

@@ -88,6 +88,20 @@ tls_key = "keys/authority-tls.pem"
 # Witnesses cosign checkpoints, so that not even this host can rewrite history unseen.
 #: witnesses = [{ key = "witness.example.com+5b2b0b1f+BA...", url = "https://witness.example.com", ca = "witness-ca.pem" }]
 
+# API and pages for people and systems, beside the eIM.
+[console]
+# An address with a port, or "off". Put it where operators are, not where devices are.
+listen = "127.0.0.1:8442"
+# Where browsers find it; by default the host of eim.fqdn with the port above. Passkeys work only from
+# origins that the authority knows: palisade init --origin.
+#: origin = "https://eim.example.com:8442"
+# Certificate and key; by default those of ESipa.
+#: tls_certificate = "console-tls.pem"
+#: tls_key = "console-tls"
+# How long a browser stays signed in without a request, and in all.
+session_idle_minutes = 30
+session_hours = 12
+
 # What peers may cost.
 [limits]
 connections_max = 8192

@@ -4,6 +4,7 @@
 //! weakens a protection is named `insecure_...`.
 
 mod authority;
+mod console;
 mod example;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 use crate::logging::{self, LogFormat};
 
 pub(crate) use authority::{AuthorityPlace, AuthoritySection, WitnessSection};
+pub(crate) use console::{ConsoleListen, ConsoleSection};
 pub(crate) use example::EXAMPLE;
 
 /// A configuration file. Every member has a default.
@@ -29,6 +31,8 @@ pub(crate) struct File {
     pub(crate) eim: EimSection,
     /// The authority: `palisade authority`, and where `palisade serve` finds it.
     pub(crate) authority: AuthoritySection,
+    /// API and pages, beside the eIM.
+    pub(crate) console: ConsoleSection,
     /// What peers may cost, for every listener.
     pub(crate) limits: LimitsSection,
     /// Log lines.
@@ -288,6 +292,9 @@ impl File {
         }
         if eim.operation_lifetime_hours == 0 {
             bail!("eim.operation_lifetime_hours is 0; use at least 1");
+        }
+        if self.console.session_idle_minutes == 0 || self.console.session_hours == 0 {
+            bail!("console.session_idle_minutes and console.session_hours are at least 1");
         }
         if limits.body_octets_max < eim::http::MESSAGE_OCTETS_MAX {
             bail!(

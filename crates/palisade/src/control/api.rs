@@ -3,7 +3,7 @@
 use rsp::ids::Eid;
 use serde::{Deserialize, Serialize};
 
-use super::problem::Problem;
+use console::Problem;
 
 /// `POST /v1/devices/data`
 #[derive(Debug, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
-use super::problem::Problem;
+use console::Problem;
 
 /// Calls a running server.
 #[derive(Debug)]

@@ -9,7 +9,6 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use eim::OpeningsError;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use intent::api::{Propose, RefusalCode};
 use intent::bearer::BearerToken;
@@ -17,10 +16,10 @@ use intent::http_signature::HttpProof;
 use intent::{Intent, IntentId, Proof};
 use serde_json::{Value, json};
 
-use super::problem::Problem;
 use super::redaction::redacted;
 use super::server::{Answer, Server, encoded, insert, parse, received};
 use crate::authority::wire::TokenCheck;
+use console::Problem;
 
 /// Operations of an intent in one answer.
 const OPERATIONS_MAX: u32 = 100;
@@ -244,15 +243,6 @@ fn intent_id(text: &str) -> Result<IntentId, Problem> {
 }
 
 pub(super) use super::server::Shared;
-
-impl From<OpeningsError> for Problem {
-    fn from(error: OpeningsError) -> Self {
-        match error {
-            OpeningsError::Storage(error) => Self::unavailable(&error),
-            other => Self::invalid(other.to_string()),
-        }
-    }
-}
 
 /// A problem as the answer of a middleware.
 pub(super) fn refuse(problem: Problem) -> Response {

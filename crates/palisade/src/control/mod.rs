@@ -25,15 +25,14 @@ mod api;
 mod client;
 mod front;
 mod operator;
-mod problem;
 mod redaction;
 mod server;
 mod socket;
 
 pub(crate) use api::{DeviceEnrichment, EnrichDevices};
 pub(crate) use client::{Client, NotRunning};
+pub(crate) use console::Problem;
 pub(crate) use operator::Operator;
-pub(crate) use problem::Problem;
 pub(crate) use server::{ServerInfo, router};
 pub(crate) use socket::{listen, serve};
 

@@ -23,10 +23,10 @@ use uuid::Uuid;
 
 use super::api::{EnrichDevices, Enriched};
 use super::operator::Operator;
-use super::problem::Problem;
 use super::redaction::redacted;
 use super::{BODY_OCTETS_MAX, front};
 use crate::authority::AuthorityClient;
+use console::Problem;
 
 /// What the server tells about itself.
 #[derive(Debug)]

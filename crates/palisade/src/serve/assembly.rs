@@ -8,7 +8,7 @@ use edge::tls::{TlsConfig, TlsVersion};
 use eim::authority::Authority;
 use eim::es9::HttpConnector;
 use eim::{Config, Eim, Parts};
-use pki::{Certificate, ChainPolicy, FileKeyStore, KeyName, TrustAnchors};
+use pki::{ChainPolicy, FileKeyStore, KeyName, TrustAnchors};
 use rsp::sgp32::EimId;
 use store::{Durability, StoreOptions};
 
@@ -147,18 +147,8 @@ pub(super) fn open(
 
 /// Certificate and key of ESipa.
 pub(crate) fn tls_config(data: &Path, file: &File) -> anyhow::Result<TlsConfig> {
-    let chain = tls_chain(file)?;
-    let key = keys(data)?
-        .load(&key_name(&file.eim.tls_key)?)
-        .context("the TLS key cannot be used; `palisade init` makes one")?;
-    let identity = edge::tls::Identity::from_der(
-        chain
-            .iter()
-            .map(|certificate| certificate.der().to_vec())
-            .collect(),
-        key.to_pkcs8_der()?.as_bytes().to_vec(),
-    )
-    .context(TLS_KEY_CONTEXT)?;
+    let certificate = file.path(&file.eim.tls_certificate);
+    let identity = tls_of(data, &certificate, &file.eim.tls_key)?;
     Ok(TlsConfig {
         version_min: match file.eim.tls_version_min {
             TlsVersionMin::V1_2 => TlsVersion::V1_2,
@@ -168,7 +158,23 @@ pub(crate) fn tls_config(data: &Path, file: &File) -> anyhow::Result<TlsConfig> 
     })
 }
 
-fn tls_chain(file: &File) -> anyhow::Result<Vec<Certificate>> {
-    trust::read_chain(&file.path(&file.eim.tls_certificate))
-        .context("the certificate of ESipa cannot be used (eim.tls_certificate)")
+/// A certificate with the key of a name.
+pub(super) fn tls_of(
+    data: &Path,
+    certificate: &Path,
+    key: &str,
+) -> anyhow::Result<edge::tls::Identity> {
+    let chain = trust::read_chain(certificate)
+        .context("the certificate of ESipa cannot be used (eim.tls_certificate)")?;
+    let key = keys(data)?
+        .load(&key_name(key)?)
+        .context("the TLS key cannot be used; `palisade init` makes one")?;
+    edge::tls::Identity::from_der(
+        chain
+            .iter()
+            .map(|certificate| certificate.der().to_vec())
+            .collect(),
+        key.to_pkcs8_der()?.as_bytes().to_vec(),
+    )
+    .context(TLS_KEY_CONTEXT)
 }

@@ -1,6 +1,7 @@
 //! An eIM, assembled from a data folder and its settings, and run until it is told to stop.
 
 mod assembly;
+mod console;
 mod tasks;
 
 use std::path::Path;
@@ -28,6 +29,7 @@ pub(crate) struct Running {
     stop: watch::Sender<bool>,
     esipa: JoinHandle<Drained>,
     control: JoinHandle<std::io::Result<()>>,
+    console: Option<console::Running>,
     tasks: Vec<JoinHandle<()>>,
     authority: Arc<AuthorityClient>,
     remembered: Arc<Remembered>,
@@ -82,6 +84,15 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
     let esipa = tokio::spawn(
         server.serve_handler(EsipaHandler::new(Arc::clone(&eim)), until(stopped.clone())),
     );
+    let console = console::start(
+        data,
+        file,
+        &identity.fqdn,
+        &eim,
+        &authority,
+        until(stopped.clone()),
+    )
+    .await?;
     let control = tokio::spawn(control::serve(socket, router, until(stopped.clone())));
     let tasks = vec![
         tokio::spawn(tasks::flush_contacts(
@@ -108,6 +119,7 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
         eim_id = %eim.eim_id(),
         fqdn = identity.fqdn,
         listen = %address,
+        console = console.as_ref().map(|console| console.origin.as_str()),
         devices = eim.device_count()?,
         "ready"
     );
@@ -118,6 +130,7 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
         stop,
         esipa,
         control,
+        console,
         tasks,
         authority,
         remembered,
@@ -160,6 +173,9 @@ impl Running {
                 tracing::error!("the certificate of ESipa stays the old one: {error:#}");
             }
         }
+        if let Some(console) = &self.console {
+            console.reload(data, file);
+        }
         match assembly::euicc_trust(file) {
             Ok(trust) => {
                 self.eim.replace_trust(trust);
@@ -180,6 +196,7 @@ impl Running {
             stop,
             esipa,
             control,
+            console,
             tasks,
             authority,
             remembered,
@@ -190,6 +207,9 @@ impl Running {
         let _ = stop.send(true);
         let drained = esipa.await.context("the ESipa server broke off")?;
         control.await.context("the control server broke off")??;
+        if let Some(console) = console {
+            console.stop().await?;
+        }
         for task in tasks {
             task.await.context("a background task broke off")?;
         }

@@ -35,7 +35,9 @@ impl Folder {
         command
             .args(arguments)
             .current_dir(self.0.path())
-            .env_clear();
+            .env_clear()
+            // Servers of many tests run side by side; those about the console give it a port.
+            .env("PALISADE_CONSOLE", "off");
         // Every change is signed; by the machine of the lab unless a test says otherwise.
         if self.path(KEY).exists() {
             command.env("PALISADE_KEY", KEY);

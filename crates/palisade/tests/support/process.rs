@@ -122,7 +122,9 @@ impl Folder {
         command
             .args(arguments)
             .current_dir(self.0.path())
-            .env_clear();
+            .env_clear()
+            // Servers of many tests run side by side; those about the console give it a port.
+            .env("PALISADE_CONSOLE", "off");
         command
     }
 }

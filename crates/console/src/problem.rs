@@ -4,7 +4,7 @@ use std::error::Error;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use eim::{DeviceError, OperationError, StorageError};
+use eim::{DeviceError, OpeningsError, OperationError, StorageError};
 use http::{HeaderValue, StatusCode, header};
 use intent::api::{Refusal, RefusalCode};
 use serde::{Deserialize, Serialize};
@@ -12,29 +12,29 @@ use serde::{Deserialize, Serialize};
 /// Why a request was not carried out. The type is stable; the texts are for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{detail}; {action}")]
-pub(crate) struct Problem {
+pub struct Problem {
     /// `urn:palisade:problem:` and a word.
     #[serde(rename = "type")]
-    pub(crate) kind: String,
+    pub kind: String,
     /// The kind of problem in a few words.
-    pub(crate) title: String,
+    pub title: String,
     /// HTTP status.
-    pub(crate) status: u16,
+    pub status: u16,
     /// What was wrong this time.
-    pub(crate) detail: String,
+    pub detail: String,
     /// What to do next.
-    pub(crate) action: String,
+    pub action: String,
     /// The authority's code, if it was the authority that said no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) code: Option<RefusalCode>,
+    pub code: Option<RefusalCode>,
     /// When it may be worth asking again. Milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) retry_at: Option<i64>,
+    pub retry_at: Option<i64>,
 }
 
 impl Problem {
     /// A problem of a kind.
-    pub(crate) fn new(
+    pub fn new(
         status: StatusCode,
         word: &str,
         title: &str,
@@ -53,7 +53,7 @@ impl Problem {
     }
 
     /// The authority says no.
-    pub(crate) fn refused(refusal: &Refusal) -> Self {
+    pub fn refused(refusal: &Refusal) -> Self {
         let (status, title, action) = explained(refusal.code);
         let word = serde_json::to_value(refusal.code).unwrap_or_default();
         Self {
@@ -70,7 +70,7 @@ impl Problem {
     }
 
     /// What the authority said, if this is its refusal.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
+    pub fn refusal(&self) -> Option<Refusal> {
         Some(Refusal {
             code: self.code?,
             message: self.detail.clone(),
@@ -79,7 +79,7 @@ impl Problem {
     }
 
     /// The authority does not answer.
-    pub(crate) fn no_authority(error: &(dyn Error + 'static)) -> Self {
+    pub fn no_authority(error: &(dyn Error + 'static)) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "authority",
@@ -90,7 +90,7 @@ impl Problem {
     }
 
     /// Something in the request is not what it should be.
-    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
+    pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             "invalid-request",
@@ -101,7 +101,7 @@ impl Problem {
     }
 
     /// No such path.
-    pub(crate) fn no_such_path(path: &str) -> Self {
+    pub fn no_such_path(path: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
             "no-such-path",
@@ -112,7 +112,7 @@ impl Problem {
     }
 
     /// No such method.
-    pub(crate) fn no_such_method(path: &str) -> Self {
+    pub fn no_such_method(path: &str) -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "no-such-method",
@@ -123,7 +123,7 @@ impl Problem {
     }
 
     /// The domain says no, with its reason.
-    pub(crate) fn refused_by(
+    pub fn refused_by(
         word: &str,
         title: &str,
         error: &(dyn Error + 'static),
@@ -139,7 +139,7 @@ impl Problem {
     }
 
     /// The server cannot do its work.
-    pub(crate) fn unavailable(error: &(dyn Error + 'static)) -> Self {
+    pub fn unavailable(error: &(dyn Error + 'static)) -> Self {
         tracing::error!(error, "a control request failed");
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -320,6 +320,15 @@ impl IntoResponse for Problem {
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         Self::unavailable(&error)
+    }
+}
+
+impl From<OpeningsError> for Problem {
+    fn from(error: OpeningsError) -> Self {
+        match error {
+            OpeningsError::Storage(error) => Self::unavailable(&error),
+            other => Self::invalid(other.to_string()),
+        }
     }
 }
 

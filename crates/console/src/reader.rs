@@ -1,0 +1,120 @@
+//! Who looks, and at what.
+//!
+//! Nobody changes anything by being let in here: a session or a token reads. Whoever wants a change shows a proof with it, and
+//! the authority looks at that.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use intent::api::PrincipalInfo;
+use intent::{CredentialId, Fleet, FleetScope, Grant, Principal, Role};
+
+/// Who asked for a page or a resource. An extension of every request that got through.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    /// How the request was let in.
+    pub via: Via,
+    /// What they are; empty for a local operator, who sees everything.
+    pub grants: Vec<Grant>,
+    /// Where the request came from.
+    pub network: Option<IpAddr>,
+}
+
+/// How a request was let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Via {
+    /// A person, signed in with a passkey.
+    Session {
+        /// Who.
+        principal: Principal,
+        /// With which passkey.
+        credential: CredentialId,
+        /// The session: its row, never its secret.
+        session: i64,
+    },
+    /// A token for reading.
+    Token {
+        /// Whose.
+        principal: Principal,
+    },
+    /// A program that shows a proof with what it wants, and sees nothing but the answer.
+    Proof,
+    /// Somebody who may open the control socket on this machine: its owner.
+    Local {
+        /// As logs show it.
+        operator: String,
+    },
+}
+
+/// What a reader may see of devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// Everything.
+    All,
+    /// Devices of these fleets.
+    Only(BTreeSet<Fleet>),
+}
+
+impl Reader {
+    /// Somebody on this machine.
+    pub fn local(operator: String) -> Self {
+        Self {
+            via: Via::Local { operator },
+            grants: Vec::new(),
+            network: None,
+        }
+    }
+
+    /// Somebody whom the authority knows.
+    pub fn known(via: Via, info: PrincipalInfo, network: Option<IpAddr>) -> Self {
+        Self {
+            via,
+            grants: info.grants,
+            network,
+        }
+    }
+
+    /// The person or machine, if it is one the authority knows.
+    pub fn principal(&self) -> Option<&Principal> {
+        match &self.via {
+            Via::Session { principal, .. } | Via::Token { principal } => Some(principal),
+            Via::Proof | Via::Local { .. } => None,
+        }
+    }
+
+    /// Which devices they see: every role sees those of its fleets.
+    pub fn sight(&self) -> Sight {
+        if matches!(self.via, Via::Local { .. }) {
+            return Sight::All;
+        }
+        let mut fleets = BTreeSet::new();
+        for grant in &self.grants {
+            match &grant.fleets {
+                FleetScope::All => return Sight::All,
+                FleetScope::Only(these) => fleets.extend(these.iter().cloned()),
+            }
+        }
+        Sight::Only(fleets)
+    }
+
+    /// Whether they see what is not about single devices: people, keys, policy, the record.
+    pub fn may_audit(&self) -> bool {
+        matches!(self.via, Via::Local { .. })
+            || self.grants.iter().any(|grant| {
+                matches!(
+                    grant.role,
+                    Role::Auditor | Role::SecurityAdmin | Role::Owner
+                )
+            })
+    }
+}
+
+impl Sight {
+    /// Whether a device of this fleet is seen.
+    pub fn covers(&self, fleet: &Fleet) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(fleets) => fleets.contains(fleet),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The console of one installation, assembled.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use eim::{Clock, Eim, Entropy};
+use store::{Store, StoreFault, StoreOptions};
+
+use crate::authority::{Authority, Link};
+use crate::sessions::{self, Sessions};
+use crate::{api, pages, security, sign_in};
+
+pub use store::OpenError;
+
+/// What a console works with.
+pub struct Parts {
+    /// Devices and their operations.
+    pub eim: Arc<Eim>,
+    /// Decides and keeps the record.
+    pub authority: Arc<dyn Authority>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// How a console is reached, and how long it trusts a browser.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where browsers find it: `https://host[:port]`. Requests that claim another origin are refused.
+    pub origin: String,
+    /// Milliseconds without a request after which a session ends.
+    pub session_idle_ms: i64,
+    /// Milliseconds after which it ends in any case.
+    pub session_lifetime_ms: i64,
+}
+
+impl Settings {
+    /// Defaults for a console at `origin`: half an hour idle, twelve hours in all.
+    pub fn new(origin: String) -> Self {
+        const MINUTE_MS: i64 = 60_000;
+        Self {
+            origin,
+            session_idle_ms: 30 * MINUTE_MS,
+            session_lifetime_ms: 12 * 60 * MINUTE_MS,
+        }
+    }
+}
+
+/// The console of an installation.
+pub struct Console {
+    pub(crate) eim: Arc<Eim>,
+    pub(crate) authority: Link,
+    pub(crate) sessions: Sessions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) settings: Settings,
+}
+
+impl Console {
+    /// Opens or makes the console's database (sessions) at `path`.
+    pub fn open(
+        path: &Path,
+        options: StoreOptions,
+        settings: Settings,
+        parts: Parts,
+    ) -> Result<Arc<Self>, OpenError> {
+        let store = Store::open(path, sessions::MIGRATIONS, options)?;
+        Ok(Self::over(store, settings, parts))
+    }
+
+    /// A console whose database is removed with it, for tests.
+    pub fn open_temporary(settings: Settings, parts: Parts) -> Result<Arc<Self>, OpenError> {
+        let store = Store::open_temporary(sessions::MIGRATIONS, StoreOptions::default())?;
+        Ok(Self::over(store, settings, parts))
+    }
+
+    fn over(store: Store, settings: Settings, parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            eim: parts.eim,
+            authority: Link::new(parts.authority),
+            sessions: Sessions::new(store),
+            clock: parts.clock,
+            entropy: parts.entropy,
+            settings,
+        })
+    }
+
+    /// All paths that a browser or another machine reaches over TLS.
+    pub fn router(self: &Arc<Self>) -> Router {
+        let guarded = Router::new()
+            .merge(pages::router())
+            .nest("/api/v1", api::router())
+            .merge(sign_in::session_routes())
+            .layer(middleware::from_fn_with_state(
+                Arc::clone(self),
+                security::let_in,
+            ));
+        Router::new()
+            .merge(guarded)
+            .merge(sign_in::routes())
+            .merge(pages::assets())
+            .fallback(security::nothing_here)
+            .layer(middleware::from_fn_with_state(
+                Arc::clone(self),
+                security::same_origin,
+            ))
+            .layer(middleware::from_fn(security::headers))
+            .with_state(Arc::clone(self))
+    }
+
+    /// Closes the database for writing.
+    pub fn shut_down(&self) {
+        self.sessions.shut_down();
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// 32 octets that nobody can guess.
+    pub(crate) fn secret(&self) -> [u8; 32] {
+        let mut octets = [0; 32];
+        self.entropy.fill(&mut octets);
+        octets
+    }
+}
+
+/// The console's own database could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StorageError {
+    /// A statement failed.
+    #[error("the console's database could not be used")]
+    Sql(#[from] store::SqlError),
+    /// A transaction has no durable outcome.
+    #[error("the change could not be stored")]
+    Fault(#[from] StoreFault),
+}
+
+impl From<StorageError> for crate::Problem {
+    fn from(error: StorageError) -> Self {
+        Self::unavailable(&error)
+    }
+}

@@ -1,0 +1,186 @@
+//! The console beside the eIM: a listener of its own, over the same eIM and authority.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use console::authority::Answer;
+use console::{Console, Parts, Settings};
+use edge::server::{Drained, Limits, Server, TlsHandle};
+use edge::tls::{TlsConfig, TlsVersion};
+use eim::Eim;
+use eim::authority::Reply;
+use http::Method;
+use store::StoreOptions;
+use tokio::task::JoinHandle;
+
+use super::assembly::tls_of;
+use crate::adapters::{SystemClock, SystemEntropy};
+use crate::authority::AuthorityClient;
+use crate::config::{ConsoleListen, File};
+
+const DATABASE: &str = "console.sqlite";
+
+/// Octets of a request's body: a list of a hundred thousand devices has some four million.
+const BODY_OCTETS_MAX: usize = 16 << 20;
+
+/// A console that runs.
+pub(crate) struct Running {
+    console: Arc<Console>,
+    tls: TlsHandle,
+    server: JoinHandle<Drained>,
+    /// Where browsers find it.
+    pub(crate) origin: String,
+}
+
+impl console::authority::Authority for AuthorityClient {
+    fn call(&self, method: Method, target: String, body: bytes::Bytes) -> Reply<'_, Answer> {
+        Box::pin(async move {
+            let answer = self.forward(method, &target, body).await?;
+            Ok(Answer {
+                status: answer.status,
+                body: answer.body,
+            })
+        })
+    }
+}
+
+/// Starts it, if the settings want one.
+pub(crate) async fn start(
+    data: &Path,
+    file: &File,
+    fqdn: &str,
+    eim: &Arc<Eim>,
+    authority: &Arc<AuthorityClient>,
+    until: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<Option<Running>> {
+    let ConsoleListen::At(listen) = file.console.listen else {
+        return Ok(None);
+    };
+    let limits = Limits {
+        body_bytes_max: BODY_OCTETS_MAX,
+        ..file.limits.to_edge()
+    };
+    let server = Server::bind(listen, tls_config(data, file)?, limits)
+        .await
+        .context("the console cannot listen (console.listen; --console off leaves it out)")?;
+    let origin = match &file.console.origin {
+        Some(origin) => checked_origin(origin)?,
+        None => default_origin(fqdn, server.local_addr().port()),
+    };
+    let settings = Settings {
+        session_idle_ms: i64::from(file.console.session_idle_minutes) * 60_000,
+        session_lifetime_ms: i64::from(file.console.session_hours) * 3_600_000,
+        ..Settings::new(origin.clone())
+    };
+    let parts = Parts {
+        eim: Arc::clone(eim),
+        authority: Arc::clone(authority) as Arc<_>,
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+    };
+    let console = Console::open(
+        &data.join(DATABASE),
+        StoreOptions::default(),
+        settings,
+        parts,
+    )
+    .with_context(|| {
+        format!(
+            "the console's database in {} cannot be opened",
+            data.display()
+        )
+    })?;
+    let tls = server.tls();
+    let server = tokio::spawn(server.serve(console.router(), until));
+    Ok(Some(Running {
+        console,
+        tls,
+        server,
+        origin,
+    }))
+}
+
+impl Running {
+    /// Reads the certificate again.
+    pub(crate) fn reload(&self, data: &Path, file: &File) {
+        let replaced = tls_config(data, file).and_then(|tls| Ok(self.tls.replace(tls)?));
+        match replaced {
+            Ok(()) => tracing::info!("the certificate of the console was read again"),
+            Err(error) => {
+                tracing::error!("the certificate of the console stays the old one: {error:#}");
+            }
+        }
+    }
+
+    /// Waits for the requests under way, after it was told to stop.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.server.await.context("the console broke off")?;
+        self.console.shut_down();
+        Ok(())
+    }
+}
+
+/// Browsers have TLS 1.3.
+fn tls_config(data: &Path, file: &File) -> anyhow::Result<TlsConfig> {
+    let section = &file.console;
+    let certificate = section
+        .tls_certificate
+        .as_ref()
+        .unwrap_or(&file.eim.tls_certificate);
+    let key = section.tls_key.as_ref().unwrap_or(&file.eim.tls_key);
+    let identity = tls_of(data, &file.path(certificate), key)
+        .context("console.tls_certificate and console.tls_key")?;
+    Ok(TlsConfig {
+        version_min: TlsVersion::V1_3,
+        ..TlsConfig::new(identity)
+    })
+}
+
+fn default_origin(fqdn: &str, port: u16) -> String {
+    let host = fqdn
+        .rsplit_once(':')
+        .map_or(fqdn, |(host, _)| host)
+        .to_ascii_lowercase();
+    match port {
+        443 => format!("https://{host}"),
+        port => format!("https://{host}:{port}"),
+    }
+}
+
+/// An origin as browsers write it (RFC 6454 section 6.1).
+fn checked_origin(text: &str) -> anyhow::Result<String> {
+    let url = url::Url::parse(text).context("console.origin")?;
+    let origin = url.origin().ascii_serialization();
+    if url.scheme() != "https" || origin != text {
+        bail!("console.origin is {text:?}; use the form https://host[:port], as browsers show it");
+    }
+    Ok(origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_written_as_browsers_write_them() {
+        assert_eq!(
+            default_origin("EIM.example.com:8443", 8442),
+            "https://eim.example.com:8442"
+        );
+        assert_eq!(
+            default_origin("eim.example.com", 443),
+            "https://eim.example.com"
+        );
+        assert!(checked_origin("https://eim.example.com:8442").is_ok());
+        for text in [
+            "http://eim.example.com",
+            "https://eim.example.com/",
+            "https://eim.example.com:443",
+            "https://EIM.example.com",
+            "eim.example.com",
+        ] {
+            assert!(checked_origin(text).is_err(), "{text}");
+        }
+    }
+}
