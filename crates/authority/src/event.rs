@@ -247,6 +247,42 @@ pub enum Event {
     /// What an eUICC answered, with its signature.
     #[serde(rename = "result.recorded")]
     ResultRecorded(Box<Recorded>),
+    /// A person was let in to look around.
+    #[serde(rename = "person.signed-in")]
+    SignedIn {
+        /// Who.
+        principal: Principal,
+        /// With which passkey.
+        credential: CredentialId,
+        /// From where, as the front said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network: Option<std::net::IpAddr>,
+        /// Signature counter of the passkey.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counter: Option<u32>,
+        /// Of the statement that was signed: it cannot be used again.
+        #[serde(with = "hex::serde")]
+        nonce: [u8; 16],
+        /// Until when it could have been.
+        expires_at: i64,
+    },
+    /// Somebody was not let in. At most 60 times in an hour for one passkey, and for all that are unknown.
+    #[serde(rename = "person.sign-in-refused")]
+    SignInRefused {
+        /// Whose passkey it was, or was said to be, if it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        principal: Option<Principal>,
+        /// Which passkey.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        credential: Option<CredentialId>,
+        /// From where, as the front said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network: Option<std::net::IpAddr>,
+        /// Code of the refusal.
+        code: String,
+        /// In words.
+        detail: String,
+    },
     /// Something happened that people must look at.
     #[serde(rename = "incident.raised")]
     IncidentRaised {

@@ -1,7 +1,9 @@
 //! What can be read of the state: people, intents, and who may do what.
 
 use intent::action::OperationKind;
-use intent::api::{CredentialInfo, Feed, IntentState, IntentStatus, PrincipalInfo, Refusal};
+use intent::api::{
+    CredentialInfo, Feed, IntentState, IntentStatus, PrincipalInfo, Refusal, RefusalCode,
+};
 use intent::bearer::TokenRecord;
 use intent::{CredentialId, Fleet, FleetScope, IntentId, Principal};
 
@@ -18,6 +20,17 @@ impl State {
             .members()
             .map(|(name, member)| principal_info(name, member))
             .collect()
+    }
+
+    /// Somebody.
+    pub fn principal(&self, name: &Principal) -> Result<PrincipalInfo, Refusal> {
+        let member = self.people.member(name).ok_or_else(|| {
+            Refusal::new(
+                RefusalCode::Unknown,
+                format!("nobody here is called {name}"),
+            )
+        })?;
+        Ok(principal_info(name, member))
     }
 
     /// How an intent stands at `now` (milliseconds since 1970).

@@ -138,7 +138,7 @@ fn malformed(error: IntentError) -> Refusal {
     Refusal::new(code, error.to_string())
 }
 
-fn check_length(proof: &Proof) -> Result<(), Refusal> {
+pub(crate) fn check_length(proof: &Proof) -> Result<(), Refusal> {
     let length = serde_json::to_vec(proof).map_or(usize::MAX, |octets| octets.len());
     match length > PROOF_MAX {
         true => Err(Refusal::new(
@@ -221,7 +221,7 @@ fn signed(
     Ok(id)
 }
 
-fn by_person(
+pub(crate) fn by_person(
     state: &State,
     id: &CredentialId,
     assertion: &AssertionResponse,

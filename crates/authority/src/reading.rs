@@ -4,7 +4,7 @@
 use intent::action::FreezeScope;
 use intent::api::{Feed, IntentState, IntentStatus, PrincipalInfo, Refusal, RefusalCode};
 use intent::bearer::TokenRecord;
-use intent::{Digest, IntentId, PolicyDocument};
+use intent::{Digest, IntentId, PolicyDocument, Principal};
 use rsp::sgp32::EimConfigurationData;
 use serde::Serialize;
 
@@ -63,6 +63,11 @@ impl Authority {
     /// Everybody.
     pub fn principals(&self) -> Result<Vec<PrincipalInfo>, Refusal> {
         self.look(|state, _| Ok(state.principals()))
+    }
+
+    /// Somebody.
+    pub fn principal(&self, name: &Principal) -> Result<PrincipalInfo, Refusal> {
+        self.look(|state, _| state.principal(name))
     }
 
     /// How an intent stands.

@@ -12,7 +12,7 @@ use intent::Command;
 use intent::IntentId;
 use intent::api::{
     Associate, BATCH_MAX, Decide, Enrol, IntentStatus, PrincipalInfo, Propose, RecordResult,
-    Reference, Refusal, RefusalCode, SignedPackage,
+    Reference, Refusal, RefusalCode, SignIn, SignedIn, SignedPackage,
 };
 use ledger::{Checkpoint, Files, FolderStore, PublicKey, ReadFiles, WitnessKey};
 use pki::{ChainPolicy, TrustAnchors};
@@ -30,6 +30,7 @@ use crate::verbs::enrol::{Enrolment, enrol};
 use crate::verbs::propose::propose;
 use crate::verbs::result::{Claim, record};
 use crate::verbs::sign::{ToSign, release, sign};
+use crate::verbs::sign_in::{Attempt, sign_in};
 use crate::writer::{Desk, Job, Verb, broken};
 
 pub use crate::opening::{OpenError, Opened, create};
@@ -160,6 +161,12 @@ impl Authority {
     pub fn enrol(&self, request: &Enrol) -> Result<PrincipalInfo, Refusal> {
         let enrolment = self.look(|state, now| Enrolment::verify(state, now, request))?;
         self.ask(move |desk| desk.decide(|cx| enrol(cx, &enrolment)))
+    }
+
+    /// Somebody shows a passkey to look around.
+    pub fn sign_in(&self, request: &SignIn) -> Result<SignedIn, Refusal> {
+        let attempt = self.look(|state, _| Ok(Attempt::verify(state, request)))?;
+        self.ask(move |desk| desk.decide_on_record(|cx| sign_in(cx, &attempt)))
     }
 
     /// Signs packages. One answer for each reference, in their order.

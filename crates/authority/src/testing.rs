@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use intent::action::{FreezeScope, MachineKey};
 use intent::api::{
-    Decide, Enrol, IntentStatus, PrincipalInfo, Propose, Refusal, enrolment_challenge,
+    Decide, Enrol, IntentStatus, PrincipalInfo, Propose, Refusal, SignIn, SignedIn,
+    enrolment_challenge,
 };
 use intent::http_signature::{RequestParts, TAG_INTENT, sign};
 use intent::key_file::{ClientKey, PublicKey};
@@ -36,6 +37,7 @@ use crate::state::State;
 use crate::verbs::decide::decide;
 use crate::verbs::enrol::{Enrolment, enrol};
 use crate::verbs::propose::propose;
+use crate::verbs::sign_in::{Attempt, sign_in};
 use crate::verbs::{Context, Decided};
 
 /// The installation of every world.
@@ -432,6 +434,13 @@ impl World {
     pub fn decide(&mut self, id: IntentId, request: &Decide) -> Result<IntentStatus, Refusal> {
         let ballot = Ballot::verify(&self.state, id, request)?;
         let decided = decide(&self.context(), &ballot);
+        self.finish(decided)
+    }
+
+    /// Signs in.
+    pub fn sign_in(&mut self, request: &SignIn) -> Result<SignedIn, Refusal> {
+        let attempt = Attempt::verify(&self.state, request);
+        let decided = sign_in(&self.context(), &attempt);
         self.finish(decided)
     }
 

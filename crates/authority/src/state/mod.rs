@@ -8,6 +8,7 @@ pub mod devices;
 pub mod intents;
 pub mod keys;
 pub mod people;
+mod sign_ins;
 pub mod usage;
 
 mod eid_list;
@@ -26,12 +27,13 @@ use devices::Devices;
 use intents::{Intents, OpenIntent};
 use keys::SigningKeys;
 use people::{LastUse, MemberKind, People};
+use sign_ins::SignIns;
 use usage::Usage;
 
 pub use eid_list::EidList;
 
 /// The layout of a serialized [`State`]. A snapshot of another version is not restored, the ledger is replayed instead.
-pub const SNAPSHOT_VERSION: u32 = 1;
+pub const SNAPSHOT_VERSION: u32 = 2;
 
 /// All that decides.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +50,8 @@ pub struct State {
     pub(crate) usage: Usage,
     /// Keys of the eIM.
     pub(crate) keys: SigningKeys,
+    /// People who came in to look around.
+    pub(crate) sign_ins: SignIns,
     /// What holds now.
     pub(crate) policy: PolicyDocument,
     /// What is stopped.
@@ -109,6 +113,7 @@ impl Default for State {
             devices: Devices::default(),
             usage: Usage::default(),
             keys: SigningKeys::default(),
+            sign_ins: SignIns::default(),
             policy: PolicyDocument::initial(),
             freezes: BTreeSet::new(),
             newest_at: 0,
@@ -155,6 +160,29 @@ impl State {
             Event::IntentRefused {
                 credential, code, ..
             } => self.people.apply_refused(number, credential, at, code)?,
+            Event::SignedIn {
+                credential,
+                network,
+                counter,
+                nonce,
+                expires_at,
+                ..
+            } => {
+                let last_use = LastUse {
+                    at,
+                    from: *network,
+                    what: "sign in".to_owned(),
+                };
+                self.people
+                    .apply_use(number, credential, last_use, *counter)?;
+                self.sign_ins.apply_used(at, nonce, *expires_at);
+            }
+            Event::SignInRefused {
+                credential, code, ..
+            } => match credential {
+                Some(credential) => self.people.apply_refused(number, credential, at, code)?,
+                None => self.sign_ins.apply_stranger(at),
+            },
             Event::IntentDecided(decided) => {
                 let what = match decided.decision {
                     Decision::Approve => "approve",

@@ -9,6 +9,7 @@ pub(crate) mod policy;
 pub(crate) mod propose;
 pub(crate) mod result;
 pub(crate) mod sign;
+pub(crate) mod sign_in;
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Accepting what somebody asks for.
 
 use intent::api::{IntentState, IntentStatus, Refusal, RefusalCode};
-use intent::{Action, IntentId};
+use intent::{Action, IntentId, Principal};
 
 use crate::event::{Actor, DEVICES_PER_ENTRY, Event, Proposed, Waiver};
 use crate::proof::{Proposal, Verified};
@@ -21,7 +21,7 @@ const DETAIL_MAX: usize = 300;
 
 /// A refusal, and whether it is an incident.
 pub(crate) struct Rejected {
-    refusal: Refusal,
+    pub(crate) refusal: Refusal,
     incident: Option<&'static str>,
 }
 
@@ -221,6 +221,16 @@ impl From<Refusal> for Rejected {
 }
 
 impl Rejected {
+    /// What people must look at, if the refusal shows that something is wrong. `entry` is that of the refusal.
+    pub(crate) fn incident_of(&self, whose: Option<&Principal>, entry: u64) -> Option<Event> {
+        let whose = whose.map_or("nobody known", Principal::as_str);
+        Some(Event::IncidentRaised {
+            what: self.incident?.to_owned(),
+            detail: format!("a passkey of {whose} stated a counter that was used before"),
+            entry: Some(entry),
+        })
+    }
+
     /// The refusal with the entries that keep it on record. Somebody known tried something they may not: worth knowing, but
     /// not worth filling the ledger with.
     pub(crate) fn on_record<T>(
@@ -240,17 +250,10 @@ impl Rejected {
                 detail: self.refusal.message.chars().take(DETAIL_MAX).collect(),
             };
             events.push((Actor::Principal(by.principal.clone()), event));
-            if let Some(what) = self.incident {
-                let incident = Event::IncidentRaised {
-                    what: what.to_owned(),
-                    detail: format!(
-                        "a passkey of {} stated a counter that was used before",
-                        by.principal
-                    ),
-                    entry: Some(cx.next),
-                };
-                events.push((Actor::Authority, incident));
-            }
+            events.extend(
+                self.incident_of(Some(&by.principal), cx.next)
+                    .map(|incident| (Actor::Authority, incident)),
+            );
         }
         Decided {
             events,

@@ -1,6 +1,7 @@
 //! The engine with its files: the only place of this program that names the authority's service.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -8,15 +9,15 @@ use authority::service::{Authority, EuiccTrust, Parts, SigningKeyInfo, WriterOpt
 use intent::action::FreezeScope;
 use intent::api::{
     Associate, Decide, Enrol, Feed, IntentState, IntentStatus, PrincipalInfo, Propose,
-    RecordResult, Reference, Refusal, RefusalCode, SignedPackage,
+    RecordResult, Reference, Refusal, RefusalCode, SignIn, SignedIn, SignedPackage,
 };
 use intent::bearer::{BearerToken, TokenError};
-use intent::{IntentId, PolicyDocument};
+use intent::{IntentId, PolicyDocument, Principal};
 use ledger::{Checkpoint, FolderStore, PublicKey, WitnessKey};
 use pki::ChainPolicy;
 use rsp::der::Element;
 use rsp::ids::Eid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::folder::AuthorityFolder;
 use super::identity::reachability;
@@ -30,6 +31,8 @@ use crate::trust;
 pub(crate) struct Engine {
     authority: Authority,
     installation: String,
+    /// What witnesses cosigned last, by their keys.
+    witnesses: Mutex<BTreeMap<String, Value>>,
 }
 
 /// What was done, or why not.
@@ -102,6 +105,7 @@ impl Engine {
         Ok(Self {
             authority,
             installation,
+            witnesses: Mutex::default(),
         })
     }
 
@@ -142,6 +146,15 @@ impl Engine {
     /// Adds a witness's cosignature to the published checkpoint.
     pub(crate) fn cosign(&self, line: &str, witness: &WitnessKey) -> Answer<()> {
         self.authority.cosign(line, witness.clone())
+    }
+
+    /// Notes how a witness stands: entries of the checkpoint that it cosigned last, and what is wrong with it.
+    pub(super) fn note_witness(&self, witness: &WitnessKey, cosigned: u64, trouble: Option<&str>) {
+        let standing = json!({ "cosigned_entries": cosigned, "trouble": trouble });
+        self.witnesses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(witness.to_string(), standing);
     }
 
     pub(crate) fn propose(&self, proposal: Propose) -> Answer<IntentStatus> {
@@ -193,6 +206,14 @@ impl Engine {
         self.authority.principals()
     }
 
+    pub(crate) fn principal(&self, name: &Principal) -> Answer<PrincipalInfo> {
+        self.authority.principal(name)
+    }
+
+    pub(crate) fn sign_in(&self, request: &SignIn) -> Answer<SignedIn> {
+        self.authority.sign_in(request)
+    }
+
     pub(crate) fn policy(&self) -> Answer<PolicyDocument> {
         self.authority.policy()
     }
@@ -223,6 +244,9 @@ impl Engine {
             members.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
             let opened = serde_json::to_value(self.authority.opened()).unwrap_or_default();
             members.insert("opened".to_owned(), opened);
+            let witnesses = self.witnesses.lock();
+            let witnesses = witnesses.unwrap_or_else(PoisonError::into_inner);
+            members.insert("witnesses".to_owned(), json!(*witnesses));
         }
         Ok(status)
     }

@@ -43,8 +43,8 @@ pub(crate) enum SigningKeySource {
     New,
     /// This one, as a file.
     Given(PrivateKey),
-    /// It is made there, or used if it is there.
-    At(KeyLocation),
+    /// It is there already.
+    There(KeyLocation, Arc<dyn Signer>),
 }
 
 /// What has to be told once.
@@ -124,15 +124,7 @@ fn signing_key(
     let store = FileKeyStore::open(folder.keys())?;
     let name = KeyName::new(SIGNING_KEY)?;
     let key = match source {
-        SigningKeySource::At(location) => {
-            let location = location.relative_to(folder.path());
-            return match location.open() {
-                Ok(signer) => Ok(signer),
-                Err(_) => location
-                    .generate(Curve::P256, &mut SystemEntropy)
-                    .context("the signing key can neither be found nor made"),
-            };
-        }
+        SigningKeySource::There(_, signer) => return Ok(signer),
         SigningKeySource::New => PrivateKey::generate(Curve::P256, &mut SystemEntropy)?,
         SigningKeySource::Given(key) => key,
     };

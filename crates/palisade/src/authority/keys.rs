@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use intent::Digest;
-use pki::{Curve, KeyLocation, SecretLocation, Signer};
+use pki::pkcs11::Pkcs11Error;
+use pki::{Curve, KeyLocation, KeyStoreError, SecretLocation, Signer};
 
 use super::folder::AuthorityFolder;
 use crate::adapters::SystemEntropy;
@@ -42,11 +43,11 @@ impl SigningKeys {
             if let KeyLocation::File { path, .. } = &location {
                 paths.push(path.clone());
             }
-            signers.push(
-                location.open().with_context(|| {
-                    format!("the signing key {} cannot be used", place(&location))
-                })?,
-            );
+            let signer = location
+                .open()
+                .map_err(|error| unusable(&location, error))
+                .context("authority.key or one of authority.further_keys; remove from there what was retired")?;
+            signers.push(signer);
         }
         for path in key_files(folder)? {
             if paths.contains(&path) {
@@ -57,9 +58,9 @@ impl SigningKeys {
                 passphrase: None,
             };
             signers.push(
-                location.open().with_context(|| {
-                    format!("the signing key {} cannot be used", path.display())
-                })?,
+                location
+                    .open()
+                    .map_err(|error| unusable(&location, error))?,
             );
         }
         Ok(Self { signers })
@@ -135,6 +136,32 @@ fn place(location: &KeyLocation) -> String {
     }
 }
 
+/// The key at this place, which is made if it is not there yet; for a new authority. A place that is wrong is told from a key
+/// that is missing, so that a wrong PIN is tried once only.
+pub(crate) fn find_or_make(location: &KeyLocation) -> anyhow::Result<Arc<dyn Signer>> {
+    let found = match location.open() {
+        Ok(signer) => return Ok(signer),
+        Err(error) => error,
+    };
+    let is_missing = match &found {
+        KeyStoreError::Backend(source) => matches!(
+            source.downcast_ref::<Pkcs11Error>(),
+            Some(Pkcs11Error::KeyNotFound(_))
+        ),
+        _ => false,
+    };
+    match is_missing {
+        true => location
+            .generate(Curve::P256, &mut SystemEntropy)
+            .map_err(|error| unusable(location, error)),
+        false => Err(unusable(location, found)),
+    }
+}
+
+fn unusable(location: &KeyLocation, error: KeyStoreError) -> anyhow::Error {
+    anyhow::Error::new(error).context(format!("the signing key {} cannot be used", place(location)))
+}
+
 /// `pkcs11:token=T;object=K?module-path=/lib.so&pin-source=file:/pin` (RFC 7512). The PIN itself is not accepted: others
 /// can read arguments.
 pub(crate) fn parse_key_uri(text: &str) -> anyhow::Result<KeyLocation> {
@@ -150,7 +177,7 @@ pub(crate) fn parse_key_uri(text: &str) -> anyhow::Result<KeyLocation> {
             "token" => token = Some(value),
             "object" => key = Some(value),
             "serial" => serial = Some(value),
-            "module-path" => module = Some(PathBuf::from(value)),
+            "module-path" => module = Some(absolute(Path::new(&value))?),
             "pin-source" => {
                 let path = value.strip_prefix("file:").unwrap_or(&value);
                 pin = Some(match path.strip_prefix("credential:") {

@@ -38,7 +38,7 @@ pub(crate) use engine::Engine;
 pub(crate) use folder::{AuthorityFolder, read_public_key};
 pub(crate) use founding::{Foundation, SigningKeySource, found};
 pub(crate) use in_process::InProcess;
-pub(crate) use keys::{SigningKeys, parse_key_uri};
+pub(crate) use keys::{SigningKeys, find_or_make, parse_key_uri};
 pub(crate) use process::{Options, read_tls_key, run};
 pub(crate) use remembered::Remembered;
 pub(crate) use witness::{Watch, WitnessFolder, watch};

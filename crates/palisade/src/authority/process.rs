@@ -55,6 +55,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         tracing::warn!(setting = name, "INSECURE: {means}");
     }
     let _lock = FolderLock::take_within(folder.path(), Duration::from_secs(10))?;
+    let witnesses = Witnesses::of(&folder, &file)?;
     let known = match remembered.filter(|path| path.exists()) {
         Some(path) => Some(remembered::read(&path)?),
         None => None,
@@ -95,12 +96,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         "the authority is ready"
     );
 
-    let witnesses = Witnesses::of(&folder, &file)?;
-    let cosigning = match witnesses.is_empty() {
-        true => None,
-        false => Some(tokio::spawn(cosign(Arc::clone(&engine), witnesses))),
-    };
-
+    let cosigning = witnesses.start(&engine);
     let failed = loop {
         tokio::select! {
             order = signals.next() => match order {
@@ -114,9 +110,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             }
         }
     };
-    if let Some(task) = cosigning {
-        task.abort();
-    }
     // Nobody listening any more is as good.
     let _ = stop.send(true);
     if failed.is_none() {
@@ -125,6 +118,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         if let Some((_, task)) = remote {
             task.await.context("the remote server broke off")?;
         }
+        cosigning.finish().await;
     }
     let closing = tokio::task::spawn_blocking(move || engine.stop())
         .await
@@ -137,22 +131,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             closing?;
             tracing::info!("the authority has stopped");
             Ok(())
-        }
-    }
-}
-
-/// Has witnesses cosign what was published, again and again.
-async fn cosign(engine: Arc<Engine>, mut witnesses: Witnesses) {
-    const EVERY: Duration = Duration::from_secs(5);
-    loop {
-        tokio::time::sleep(EVERY).await;
-        for (line, key) in witnesses.ask().await {
-            let engine = Arc::clone(&engine);
-            let added = tokio::task::spawn_blocking(move || engine.cosign(&line, &key)).await;
-            if let Ok(Err(error)) = added {
-                // Another checkpoint was published meanwhile; its turn comes.
-                tracing::debug!("a cosignature came too late: {error}");
-            }
         }
     }
 }

@@ -10,11 +10,11 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use http::{HeaderValue, Uri, header};
-use intent::IntentId;
 use intent::api::{
     Associate, BATCH_MAX, Decide, Enrol, IntentState, Propose, RecordResult, Reference, Refusal,
-    RefusalCode,
+    RefusalCode, SignIn,
 };
+use intent::{IntentId, NameError, Principal};
 use rsp::ids::Eid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,8 @@ pub(super) fn router(engine: Arc<Engine>) -> Router {
         .route("/v1/associations", post(associate))
         .route("/v1/results", post(record_results))
         .route("/v1/principals", get(principals))
+        .route("/v1/principals/{name}", get(principal))
+        .route("/v1/sign-ins", post(sign_in))
         .route("/v1/policy", get(policy))
         .route("/v1/freezes", get(freezes))
         .route("/v1/signing-keys", get(signing_keys))
@@ -176,6 +178,18 @@ async fn record_results(State(engine): Shared, body: Received) -> Answer<impl Se
 
 async fn principals(State(engine): Shared) -> Answer<impl Serialize> {
     answer(engine, Engine::principals).await
+}
+
+async fn principal(State(engine): Shared, Path(name): Path<String>) -> Answer<impl Serialize> {
+    let name: Principal = name
+        .parse()
+        .map_err(|error: NameError| Problem::invalid(error.to_string()))?;
+    answer(engine, move |engine| engine.principal(&name)).await
+}
+
+async fn sign_in(State(engine): Shared, body: Received) -> Answer<impl Serialize> {
+    let request: SignIn = parse(body)?;
+    answer(engine, move |engine| engine.sign_in(&request)).await
 }
 
 async fn policy(State(engine): Shared) -> Answer<impl Serialize> {

@@ -16,9 +16,14 @@ use edge::client::{Client, ClientLimits};
 use edge::server::Server;
 use edge::tls::{Identity, TlsConfig, Trust};
 use http::{HeaderMap, StatusCode, header};
-use ledger::witness::{ANSWER_MAX, Answer, REQUEST_MAX, add_checkpoint, read_answer};
+use ledger::witness::{
+    ANSWER_MAX, Answer, AnswerError, REQUEST_MAX, add_checkpoint, read_answer,
+};
 use ledger::{Checkpoint, CosigningKey, FolderStore, PublicKey, Reader, Witness, WitnessKey};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use super::engine::Engine;
 use super::folder::{AuthorityFolder, read_public_key};
 use super::process::read_tls_key;
 use crate::adapters::{SystemClock, SystemEntropy, create_private_directory};
@@ -26,11 +31,18 @@ use crate::config::{File, LimitsSection, WitnessSection};
 use crate::proposing::{create_private, read_private, replace_private};
 use crate::trust;
 
-/// The witnesses of an authority.
+/// The witnesses of an authority, before they are asked for the first time.
 pub(super) struct Witnesses {
     folder: AuthorityFolder,
     public: PublicKey,
     witnesses: Vec<Asked>,
+}
+
+/// Witnesses that are asked again and again, each by a task of its own: one that hangs holds nobody up.
+pub(super) struct Cosigning {
+    engine: Arc<Engine>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
 }
 
 /// One of them.
@@ -40,7 +52,29 @@ struct Asked {
     client: Client,
     /// Entries of the checkpoint that it cosigned last, as far as is known.
     seen: u64,
+    /// What is wrong with it, as the log said it last.
+    trouble: Option<String>,
 }
+
+/// What a witness saw before does not go with what the record is now. Evidence, whoever is to blame.
+#[derive(Debug, thiserror::Error)]
+enum Contradiction {
+    #[error(
+        "it has cosigned {witnessed} entries, and the ledger has {found}: the ledger was rolled back"
+    )]
+    RolledBack { witnessed: u64, found: u64 },
+    #[error(
+        "what it cosigned before is not the beginning of this ledger: the ledger was forked, or an old copy of it was put back and went on"
+    )]
+    Forked,
+}
+
+/// How often it is looked whether there is another checkpoint.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// Pause at most between two attempts with a witness that does not cosign.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How long the last checkpoint waits for cosignatures when the authority stops.
+const LAST_WITHIN: Duration = Duration::from_secs(5);
 
 impl Witnesses {
     /// Those of the settings.
@@ -59,6 +93,7 @@ impl Witnesses {
                 url: format!("{}/add-checkpoint", section.url.trim_end_matches('/')),
                 client: Client::new(Trust::roots(roots), limits)?,
                 seen: 0,
+                trouble: None,
             })
         };
         let witnesses = file.authority.witnesses.iter().map(|section| {
@@ -71,64 +106,143 @@ impl Witnesses {
         })
     }
 
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.witnesses.is_empty()
-    }
-
-    /// Asks each for its cosignature of the published checkpoint. Gives those that were given: lines with their keys.
-    pub(super) async fn ask(&mut self) -> Vec<(String, WitnessKey)> {
-        let mut given = Vec::new();
-        for witness in &mut self.witnesses {
-            match witness.ask(&self.folder, &self.public).await {
-                Ok(Some(line)) => given.push((line, witness.key.clone())),
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(witness = %witness.key, "no cosignature: {error:#}");
-                }
-            }
+    /// Begins to ask each for its cosignature of whatever is published.
+    pub(super) fn start(self, engine: &Arc<Engine>) -> Cosigning {
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for witness in self.witnesses {
+            let ledger = (self.folder.clone(), self.public.clone());
+            tasks.spawn(witness.attend(ledger, Arc::clone(engine), stopped.clone()));
         }
-        given
+        Cosigning {
+            engine: Arc::clone(engine),
+            stop,
+            tasks,
+        }
+    }
+}
+
+impl Cosigning {
+    /// Publishes what there is, asks each once more, and ends. To be called when nothing is decided any more, so that the last
+    /// checkpoint is a cosigned one.
+    pub(super) async fn finish(mut self) {
+        if self.tasks.is_empty() {
+            return;
+        }
+        let engine = Arc::clone(&self.engine);
+        // Whoever stops it publishes as well, and hears what goes wrong.
+        let _ = tokio::task::spawn_blocking(move || engine.checkpoint(0, true)).await;
+        // Nobody listening any more is as good.
+        let _ = self.stop.send(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_WITHIN, all).await.is_err() {
+            tracing::warn!("not all witnesses cosigned the last checkpoint in time");
+        }
     }
 }
 
 impl Asked {
+    /// Asks again and again, and once more when it is to stop.
+    async fn attend(
+        mut self,
+        (folder, public): (AuthorityFolder, PublicKey),
+        engine: Arc<Engine>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let mut pause = ASK_EVERY;
+        loop {
+            let is_last = tokio::select! {
+                () = tokio::time::sleep(pause) => false,
+                // An error means that the sender is gone: then it is time, too.
+                _ = stopped.wait_for(|stopped| *stopped) => true,
+            };
+            pause = match self.ask(&folder, &public, &engine).await {
+                Ok(()) => {
+                    if self.trouble.take().is_some() {
+                        tracing::info!(witness = %self.key, "it cosigns again");
+                    }
+                    ASK_EVERY
+                }
+                Err(error) => {
+                    self.say(&error);
+                    (pause * 2).min(PAUSE_MAX)
+                }
+            };
+            engine.note_witness(&self.key, self.seen, self.trouble.as_deref());
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    /// Says what is wrong, once.
+    fn say(&mut self, error: &anyhow::Error) {
+        let words = format!("{error:#}");
+        if self.trouble.as_ref() == Some(&words) {
+            return;
+        }
+        match error.is::<Contradiction>() {
+            true => tracing::error!(
+                witness = %self.key,
+                "a witness contradicts this ledger and does not cosign: {words}"
+            ),
+            false => tracing::warn!(witness = %self.key, "no cosignature: {words}"),
+        }
+        self.trouble = Some(words);
+    }
+
     async fn ask(
         &mut self,
         folder: &AuthorityFolder,
         public: &PublicKey,
-    ) -> anyhow::Result<Option<String>> {
+        engine: &Arc<Engine>,
+    ) -> anyhow::Result<()> {
         const TRIES: usize = 2;
         for _ in 0..TRIES {
             let (checkpoint, body) = {
                 let files = FolderStore::reader(folder.ledger());
                 let reader = Reader::open(&files, public)?;
                 let checkpoint = reader.checkpoint().clone();
-                if checkpoint.size() == self.seen {
-                    return Ok(None);
+                let own = checkpoint.cosignatures(std::slice::from_ref(&self.key));
+                if own.is_ok_and(|own| !own.is_empty()) {
+                    self.seen = checkpoint.size();
+                    return Ok(());
                 }
                 // A witness that has seen more than there is says so itself.
                 let since = self.seen.min(checkpoint.size());
                 let body = add_checkpoint(&reader, since)?;
                 (checkpoint, body)
             };
+            let found = checkpoint.size();
             let response = self.client.post(&self.url, HeaderMap::new(), body).await?;
             let status = response.status.as_u16();
-            match read_answer(status, &response.body, &checkpoint, &self.key)? {
-                Answer::Cosigned(line) => {
-                    self.seen = checkpoint.size();
-                    return Ok(Some(line));
+            match read_answer(status, &response.body, &checkpoint, &self.key) {
+                Ok(Answer::Cosigned(line)) => {
+                    self.seen = found;
+                    let (engine, key) = (Arc::clone(engine), self.key.clone());
+                    let added = tokio::task::spawn_blocking(move || engine.cosign(&line, &key));
+                    if let Ok(Err(refusal)) = added.await {
+                        // Another checkpoint was published meanwhile; its turn comes.
+                        tracing::debug!("a cosignature came too late: {refusal}");
+                    }
+                    return Ok(());
                 }
-                Answer::Conflict(size) if size > checkpoint.size() => bail!(
-                    "it has cosigned {size} entries, and the ledger has {}: the ledger was rolled back",
-                    checkpoint.size()
-                ),
-                Answer::Conflict(size) => self.seen = size,
+                Ok(Answer::Conflict(witnessed)) if witnessed > found => {
+                    return Err(Contradiction::RolledBack { witnessed, found }.into());
+                }
+                Ok(Answer::Conflict(witnessed)) => self.seen = witnessed,
+                Err(AnswerError::Refused { status, .. }) if status == INCONSISTENT => {
+                    return Err(Contradiction::Forked.into());
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         bail!("it does not say which checkpoint it cosigned last")
     }
 }
+
+/// What a witness answers to a checkpoint that does not continue the one before (C2SP tlog-witness, "add-checkpoint").
+const INCONSISTENT: u16 = 422;
 
 /// The folder of a witness: its key, and what it cosigned last.
 #[derive(Debug, Clone)]

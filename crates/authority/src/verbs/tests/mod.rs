@@ -7,6 +7,7 @@ mod enrol;
 mod propose;
 mod replay;
 mod roles;
+mod sign_in;
 
 use intent::api::{IntentStatus, RefusalCode};
 use intent::{Action, Decision};

@@ -27,7 +27,7 @@ fn step(world: &mut World, people: &mut [Person], machine: &Machine, what: u8, w
     let who = usize::from(who) % people.len();
     let device = eid(u64::from(n % 24));
     let name = ["alice", "bob", "olga", "ci"][usize::from(n) % 4];
-    let action = match what % 14 {
+    let action = match what % 15 {
         0 => enable(&[device]),
         1 | 2 => delete(&[device]),
         3 => register("meters", &[device]),
@@ -68,13 +68,19 @@ fn step(world: &mut World, people: &mut [Person], machine: &Machine, what: u8, w
             let Some(status) = waiting.get(usize::from(n) % waiting.len().max(1)) else {
                 return;
             };
-            let decision = match what % 14 {
+            let decision = match what % 15 {
                 11 => Decision::Approve,
                 _ if n.is_multiple_of(3) => Decision::Reject,
                 _ => Decision::Approve,
             };
             let request = people[who].decide(status.id, decision);
             let _ = world.decide(status.id, &request);
+            return;
+        }
+        13 => {
+            let request =
+                super::sign_in::shown(&mut people[who], &super::sign_in::statement(world, n));
+            let _ = world.sign_in(&request);
             return;
         }
         _ => {
