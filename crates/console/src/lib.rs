@@ -10,6 +10,7 @@
 
 mod api;
 pub mod authority;
+mod limiter;
 mod pages;
 pub mod problem;
 pub mod reader;

@@ -4,7 +4,9 @@
 //! an assertion made in one browser begins no session in another. The authority verifies it, accepts each nonce once, and
 //! records who came in and who was refused. What the session is good for is reading; each change is signed by itself.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
@@ -15,12 +17,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use edge::server::ConnectionInfo;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use intent::api::{Enrol, PrincipalInfo, SignIn, enrolment_challenge};
+use intent::api::{Enrol, PrincipalInfo, RefusalCode, SignIn, enrolment_challenge};
 use intent::passkey::{AssertionResponse, Base64Url, PasskeyAlgorithm, RegistrationResponse};
 use intent::sign_in::{LIFETIME_MAX_MS, SignInStatement};
 use intent::{Digest, Principal, Proof};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 
 use crate::Problem;
 use crate::reader::{Reader, Via};
@@ -32,6 +35,8 @@ use crate::site::Console;
 pub(crate) const SESSION_COOKIE: &str = "__Host-palisade";
 /// The cookie that a sign-in is bound to.
 const SIGN_IN_COOKIE: &str = "__Host-palisade-sign-in";
+/// How long it takes to be refused.
+const REFUSAL_TIME: Duration = Duration::from_millis(300);
 /// Characters of a User-Agent that are kept.
 const AGENT_MAX: usize = 200;
 
@@ -132,7 +137,9 @@ async fn sign_in(
     if !bool::from(claimed.nonce.ct_eq(&nonce(&known))) {
         return Err(begun_elsewhere());
     }
-    let network = connection.map(|Extension(info)| info.peer.ip().to_canonical());
+    let network = network_of(connection);
+    let begun_at = Instant::now();
+    knock(&console, network)?;
     let request = SignIn {
         statement,
         proof: Proof::Passkey {
@@ -141,7 +148,10 @@ async fn sign_in(
         },
         network,
     };
-    let signed_in = console.authority.sign_in(&request).await?;
+    let signed_in = match console.authority.sign_in(&request).await {
+        Ok(signed_in) => signed_in,
+        Err(problem) => return Err(refused_alike(problem, begun_at).await),
+    };
     let agent = headers
         .get(header::USER_AGENT)
         .and_then(|value| value.to_str().ok())
@@ -252,6 +262,7 @@ struct Enrolment {
 /// `POST /enrol`
 async fn enrol(
     State(console): Site,
+    connection: Option<Extension<ConnectionInfo>>,
     body: Received<Enrolment>,
 ) -> Result<(StatusCode, Json<PrincipalInfo>), Problem> {
     let Enrolment {
@@ -259,6 +270,7 @@ async fn enrol(
         name,
         registration,
     } = received(body)?;
+    knock(&console, network_of(connection))?;
     let request = Enrol {
         code,
         name,
@@ -271,6 +283,52 @@ async fn enrol(
 fn received<T>(body: Received<T>) -> Result<T, Problem> {
     body.map(|Json(value)| value)
         .map_err(|rejection| Problem::invalid(rejection.body_text()))
+}
+
+fn network_of(connection: Option<Extension<ConnectionInfo>>) -> Option<IpAddr> {
+    connection.map(|Extension(info)| info.peer.ip().to_canonical())
+}
+
+fn knock(console: &Console, from: Option<IpAddr>) -> Result<(), Problem> {
+    let now = console.now();
+    console.knocks.take(from, now).map_err(|wait_ms| {
+        let mut problem = Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-attempts",
+            "Too many attempts from this address",
+            "sign-ins and enrolments are counted by the address they come from",
+            format!("try again in {} s", wait_ms.div_euclid(1000) + 1),
+        );
+        problem.retry_at = Some(now.saturating_add(wait_ms));
+        problem
+    })
+}
+
+/// A passkey that is unknown, revoked, expired, frozen or wrong: from outside it looks the same, and takes as long. The record
+/// has the reason.
+async fn refused_alike(problem: Problem, begun_at: Instant) -> Problem {
+    use RefusalCode as R;
+    let is_about_the_passkey = problem.code.is_some_and(|code| {
+        matches!(
+            code,
+            R::ProofInvalid
+                | R::CredentialUnknown
+                | R::CredentialInvalid
+                | R::NetworkRefused
+                | R::Frozen
+        )
+    });
+    if !is_about_the_passkey {
+        return problem;
+    }
+    tokio::time::sleep_until(begun_at + REFUSAL_TIME).await;
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "sign-in-refused",
+        "This passkey cannot sign in here",
+        "it is not one of this installation, or it is revoked, expired or frozen, or not for this network",
+        "use another passkey; somebody who can see the record finds the reason there",
+    )
 }
 
 fn begun_elsewhere() -> Problem {

@@ -9,10 +9,15 @@ use eim::{Clock, Eim, Entropy};
 use store::{Store, StoreFault, StoreOptions};
 
 use crate::authority::{Authority, Link};
+use crate::limiter::Limiter;
 use crate::sessions::{self, Sessions};
 use crate::{api, pages, security, sign_in};
 
 pub use store::OpenError;
+
+/// Sign-ins and enrolments that one place may try at once, and how soon it may try once more.
+const KNOCKS: u32 = 20;
+const KNOCKS_REFILL_MS: u32 = 3_000;
 
 /// What a console works with.
 pub struct Parts {
@@ -54,6 +59,7 @@ pub struct Console {
     pub(crate) eim: Arc<Eim>,
     pub(crate) authority: Link,
     pub(crate) sessions: Sessions,
+    pub(crate) knocks: Limiter,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
@@ -82,6 +88,7 @@ impl Console {
             eim: parts.eim,
             authority: Link::new(parts.authority),
             sessions: Sessions::new(store),
+            knocks: Limiter::new(KNOCKS, KNOCKS_REFILL_MS),
             clock: parts.clock,
             entropy: parts.entropy,
             settings,
