@@ -59,15 +59,14 @@ impl Limiter {
     }
 
     fn filled(&self, bucket: Bucket, now: i64) -> Bucket {
-        // A clock that was set back takes nothing away.
-        let passed = now.saturating_sub(bucket.at).max(0);
+        // After a clock was set back, time counts from there.
+        let since = bucket.at.min(now);
+        let passed = now.saturating_sub(since);
         let more = passed / self.refill_ms;
         let left = bucket.left.saturating_add(more).min(self.burst);
         let at = match left == self.burst {
             true => now,
-            false => bucket
-                .at
-                .saturating_add(more.saturating_mul(self.refill_ms)),
+            false => since.saturating_add(more.saturating_mul(self.refill_ms)),
         };
         Bucket { left, at }
     }
@@ -135,6 +134,6 @@ mod tests {
         let limiter = Limiter::new(1, 1_000);
         assert_eq!(limiter.take(from("192.0.2.1"), 1_000_000), Ok(()));
         assert!(limiter.take(from("192.0.2.1"), 0).is_err());
-        assert_eq!(limiter.take(from("192.0.2.1"), 1_001_000), Ok(()));
+        assert_eq!(limiter.take(from("192.0.2.1"), 1_000), Ok(()));
     }
 }
