@@ -17,8 +17,10 @@ use crate::state::people::Public;
 use crate::state::{EidList, State};
 use crate::webauthn;
 
-/// Where a machine sends intents; its signature covers it.
+/// Where a machine sends intents on the eIM's own machine; its signature covers it.
 pub const INTENTS_PATH: &str = "/v1/intents";
+/// Where a machine sends intents over the network.
+pub const API_INTENTS_PATH: &str = "/api/v1/intents";
 /// How old a machine's signature may be: 5 minutes.
 pub const SIGNATURE_AGE_MS: u64 = 300_000;
 /// Octets of a proof in JSON. With the longest intent it still fits into one entry of the ledger.
@@ -181,9 +183,10 @@ fn by_machine(
     proof: &HttpProof,
     octets: &[u8],
 ) -> Result<Verified, Refusal> {
-    if proof.method != "POST" || proof.path != INTENTS_PATH || proof.query.is_some() {
+    let is_there = [INTENTS_PATH, API_INTENTS_PATH].contains(&proof.path.as_str());
+    if proof.method != "POST" || !is_there || proof.query.is_some() {
         return Err(invalid(format!(
-            "the signature is not over POST {INTENTS_PATH}: sign the request that carries the intent"
+            "the signature is not over POST {API_INTENTS_PATH} or {INTENTS_PATH}: sign the request that carries the intent"
         )));
     }
     let credential = signed(state, now, proof, octets, http_signature::TAG_INTENT)?;

@@ -9,6 +9,8 @@ use crate::text;
 
 /// Devices that an intent may list; more are committed to by their root.
 pub const LISTED_MAX: usize = 100;
+/// Devices that one intent may register, retire or make associable: each gets an entry of the ledger, and all become durable together.
+pub const CHANGED_MAX: usize = 20_000;
 /// Devices of one intent.
 pub const DEVICES_MAX: usize = 1_000_000;
 

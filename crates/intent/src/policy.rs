@@ -3,6 +3,8 @@
 //! It is a document that is replaced as a whole, by an intent, so every version is signed and in the record. Everything it
 //! says is checked by the authority twice: when something is proposed, and again when it is signed.
 
+mod commands;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -11,6 +13,8 @@ use serde_json::Value;
 
 use crate::action::OperationKind;
 use crate::name::Fleet;
+
+pub use commands::Forbidden;
 
 /// Entries of any list in a policy.
 const LIST_MAX: usize = 256;

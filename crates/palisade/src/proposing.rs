@@ -9,7 +9,7 @@ use intent::api::{Decide, Propose};
 use intent::http_signature::{self, RequestParts, TAG_INTENT};
 use intent::key_file::ClientKey;
 use intent::passkey::SoftwarePasskey;
-use intent::{Action, Command, Decision, Intent, IntentId, Opening, Proof};
+use intent::{Action, Circumstances, Decision, Draft, Intent, IntentId, Proof};
 use rand_core::Rng;
 use rsp::ids::Eid;
 use zeroize::Zeroizing;
@@ -23,75 +23,63 @@ pub(crate) const INTENTS: &str = "/v1/intents";
 const FILE_OCTETS_MAX: u64 = 64 << 10;
 
 /// An intent before it is proven, with what travels beside it.
-pub(crate) struct Proposal {
-    /// Its id.
-    pub(crate) id: IntentId,
-    /// It.
-    pub(crate) intent: Intent,
-    /// Its canonical octets.
-    octets: Vec<u8>,
-    devices: Option<Vec<String>>,
-    openings: Vec<Opening>,
-}
+pub(crate) struct Proposal(Draft);
 
 impl Proposal {
     /// An intent for this installation. Secrets in it are sealed. `devices` is the list to send along, if the action
     /// commits to one.
     pub(crate) fn new(
         installation: &str,
-        mut action: Action,
+        action: Action,
         devices: Option<Vec<Eid>>,
         note: Option<String>,
         lifetime_ms: i64,
     ) -> anyhow::Result<Self> {
-        let mut openings = Vec::new();
-        if let Action::Operate { commands, .. } = &mut action {
-            seal(commands, &mut openings);
-        }
-        let mut nonce = [0; 16];
-        SystemEntropy.fill_bytes(&mut nonce);
         let created_at = SystemClock.millis();
-        let intent = Intent {
-            v: 1,
+        let circumstances = Circumstances {
             installation: installation.to_owned(),
-            nonce,
             created_at,
             expires_at: created_at.saturating_add(lifetime_ms),
-            action,
             note,
         };
-        intent.check()?;
-        let octets = intent.encode()?;
-        Ok(Self {
-            id: IntentId::of(&octets),
-            intent,
-            octets,
-            devices: devices.map(|eids| eids.iter().map(ToString::to_string).collect()),
-            openings,
-        })
+        let mut random = || {
+            let mut octets = [0; 16];
+            SystemEntropy.fill_bytes(&mut octets);
+            octets
+        };
+        Ok(Self(Draft::new(
+            action,
+            devices,
+            circumstances,
+            &mut random,
+        )?))
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> IntentId {
+        self.0.id
+    }
+
+    /// It.
+    pub(crate) fn intent(&self) -> &Intent {
+        &self.0.intent
+    }
+
+    /// What it asks for.
+    pub(crate) fn action(&self) -> &Action {
+        &self.0.intent.action
     }
 
     /// The proposal with its proof.
     pub(crate) fn prove(self, prover: &mut Prover, origin: &str) -> anyhow::Result<Propose> {
         let proof = prover.prove(&self, origin)?;
         Ok(Propose {
-            intent: String::from_utf8(self.octets).context("canonical JSON is UTF-8")?,
+            devices: self.0.devices_text(),
+            intent: self.0.text,
             proof,
-            devices: self.devices,
             network: None,
-            openings: self.openings,
+            openings: self.0.openings,
         })
-    }
-}
-
-fn seal(commands: &mut [Command], openings: &mut Vec<Opening>) {
-    let mut salt = || {
-        let mut salt = [0; 16];
-        SystemEntropy.fill_bytes(&mut salt);
-        salt
-    };
-    for command in commands {
-        command.seal(&mut salt, openings);
     }
 }
 
@@ -131,7 +119,7 @@ impl Prover {
                 };
                 let proof = http_signature::sign(
                     &request,
-                    &proposal.octets,
+                    proposal.0.text.as_bytes(),
                     key,
                     created_s,
                     &nonce,
@@ -139,7 +127,7 @@ impl Prover {
                 )?;
                 Ok(Proof::HttpSignature(proof))
             }
-            Self::Passkey(passkey) => passkey.assert(origin, proposal.id.0.as_bytes()),
+            Self::Passkey(passkey) => passkey.assert(origin, proposal.id().0.as_bytes()),
         }
     }
 
@@ -259,7 +247,7 @@ pub(crate) fn replace_private(path: &Path, octets: &[u8]) -> anyhow::Result<()> 
 
 #[cfg(test)]
 mod tests {
-    use intent::DeviceSet;
+    use intent::{Command, DeviceSet};
     use intent::command::{DownloadSource, Route};
 
     use super::*;
@@ -281,7 +269,7 @@ mod tests {
         let name = "ci".parse().unwrap();
         let mut prover = Prover::Key(ClientKey::generate(name, &mut SystemEntropy));
         let proposal = Proposal::new("test/ledger", download(), None, None, 60_000).unwrap();
-        let id = proposal.id;
+        let id = proposal.id();
         let proven = proposal
             .prove(&mut prover, "https://eim.example.com")
             .unwrap();

@@ -5,6 +5,7 @@
 
 use intent::action::{FreezeScope, MachineKey};
 use intent::api::{IntentState, Refusal, RefusalCode};
+use intent::device_set::CHANGED_MAX;
 use intent::key_file::PublicKey;
 use intent::{Action, CredentialId, FleetScope, Grant, Principal};
 use rsp::ids::Eid;
@@ -14,8 +15,6 @@ use crate::state::people::{KEYS_MAX, Member, MemberKind};
 use crate::verbs::entitlement::is_owner;
 use crate::verbs::{Context, policy};
 
-/// Devices that one intent may register, retire or make associable: each gets an entry, and all become durable together.
-const CHANGED_MAX: usize = 20_000;
 /// How long a person, key or token can be valid: 5 years.
 const VALID_MAX_MS: i64 = 5 * 366 * 86_400_000;
 /// How long an invitation can be used: 31 days.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use intent::action::{FreezeScope, OperationKind, check_machine};
 use intent::api::{Refusal, RefusalCode};
-use intent::{Action, CredentialId, Fleet, FleetScope, Grant, Principal, Role};
+use intent::{Action, CredentialId, FleetScope, Grant, Principal, Role};
 use rsp::ids::Eid;
 
 use crate::event::Waiver;
@@ -18,8 +18,6 @@ pub(crate) struct Reach {
     pub(crate) kinds: BTreeSet<OperationKind>,
     /// Where a role has to hold for it.
     pub(crate) scope: FleetScope,
-    /// Fleets that policy looks at.
-    pub(crate) fleets: BTreeSet<Fleet>,
     /// How many devices.
     pub(crate) devices: u64,
 }
@@ -28,18 +26,9 @@ impl Reach {
     /// What an action is about now.
     pub(crate) fn of(state: &State, action: &Action, eids: &[Eid]) -> Self {
         let scope = scope(state, action, eids);
-        let fleets = match &scope {
-            FleetScope::Only(fleets) => fleets.clone(),
-            // A rule of policy for some fleet holds for what is about all of them.
-            FleetScope::All => {
-                let rules = state.policy.approvals.iter();
-                rules.flat_map(|rule| rule.fleets.clone()).collect()
-            }
-        };
         Self {
             kinds: action.kinds(),
             scope,
-            fleets,
             devices: action.devices().map_or(0, |devices| devices.count()),
         }
     }
@@ -139,14 +128,9 @@ pub(crate) fn approvers(
 
 /// How many people policy asks for now. Freezing is always at once, thawing always takes two.
 pub(crate) fn approvers_now(state: &State, action: &Action, reach: &Reach) -> u8 {
-    let policy = state
+    state
         .policy
-        .approvers(&reach.kinds, &reach.fleets, reach.devices);
-    match action {
-        Action::Freeze { .. } => 0,
-        Action::Thaw { .. } => policy.max(1),
-        _ => policy,
-    }
+        .approvers_of(action, &reach.scope, reach.devices)
 }
 
 /// Whether somebody is owner of everything.

@@ -76,7 +76,7 @@ impl Asking {
         output::note(&format!(
             "{} asks: {}",
             prover.name(),
-            described(&proposal.intent.action)
+            described(proposal.action())
         ));
         let proven = proposal.prove(&mut prover, origin(&parameters)?)?;
         let status = send(server, proven)?;

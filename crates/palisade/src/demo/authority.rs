@@ -206,7 +206,7 @@ impl Office {
         action: Action,
     ) -> anyhow::Result<((IntentId, Intent), Propose)> {
         let proposal = Proposal::new(&self.installation, action, None, None, DAY_MS)?;
-        let intent = (proposal.id, proposal.intent.clone());
+        let intent = (proposal.id(), proposal.intent().clone());
         Ok((intent, proposal.prove(prover, &self.origin)?))
     }
 
