@@ -155,7 +155,7 @@ pub enum FeedItem {
     Cancelled {
         /// The intent.
         id: IntentId,
-        /// Who withdrew it.
+        /// Who withdrew or rejected it.
         by: Principal,
     },
     /// Devices came under management.
@@ -166,6 +166,9 @@ pub enum FeedItem {
         eids: Vec<String>,
         /// Who registered them.
         by: Principal,
+        /// The intent that did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        intent: Option<IntentId>,
     },
     /// Devices left management.
     Retired {

@@ -236,6 +236,11 @@ impl fmt::Debug for CosigningKey {
 }
 
 impl WitnessKey {
+    /// Whose key it is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether a signature line says that it is of this key.
     pub(crate) fn made(&self, signature: &Signature) -> bool {
         signature.name() == self.name && signature.id() == self.id

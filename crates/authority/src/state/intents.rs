@@ -83,6 +83,8 @@ enum Mark {
         fleet: Fleet,
         eids: EidList,
         by: Principal,
+        #[serde(default)]
+        intent: Option<IntentId>,
     },
     Retired {
         eids: EidList,
@@ -202,11 +204,17 @@ impl Intents {
                 };
                 (item, 1)
             }
-            Mark::Registered { fleet, eids, by } => {
+            Mark::Registered {
+                fleet,
+                eids,
+                by,
+                intent,
+            } => {
                 let item = FeedItem::Registered {
                     fleet: fleet.clone(),
                     eids: texts(eids),
                     by: by.clone(),
+                    intent: *intent,
                 };
                 (item, eids.as_slice().len())
             }
@@ -332,7 +340,15 @@ impl Intents {
             .filter(|open| open.standing == Standing::Waiting)
             .ok_or_else(|| Misfit::new(number, "no intent waits for this decision"))?;
         match decided.decision {
-            Decision::Reject => open.standing = Standing::Rejected,
+            Decision::Reject => {
+                open.standing = Standing::Rejected;
+                open.marks.push(number);
+                let mark = Mark::Cancelled {
+                    id: decided.id,
+                    by: decided.principal.clone(),
+                };
+                self.feed.insert(number, mark);
+            }
             Decision::Approve => {
                 open.approvals.push(Approval {
                     number,
@@ -415,6 +431,7 @@ impl Intents {
                 fleet: fleet.clone(),
                 eids: std::mem::take(&mut open.eids),
                 by,
+                intent: Some(id),
             },
             Action::RetireDevices { .. } => Mark::Retired {
                 eids: std::mem::take(&mut open.eids),

@@ -93,6 +93,7 @@ impl UnguardedAuthority {
                 fleet: fleet.clone(),
                 eids: texts(eids),
                 by: by.clone(),
+                intent: None,
             });
         }
         Ok(())
