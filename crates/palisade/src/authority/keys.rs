@@ -159,7 +159,10 @@ pub(crate) fn find_or_make(location: &KeyLocation) -> anyhow::Result<Arc<dyn Sig
 }
 
 fn unusable(location: &KeyLocation, error: KeyStoreError) -> anyhow::Error {
-    anyhow::Error::new(error).context(format!("the signing key {} cannot be used", place(location)))
+    anyhow::Error::new(error).context(format!(
+        "the signing key {} cannot be used",
+        place(location)
+    ))
 }
 
 /// `pkcs11:token=T;object=K?module-path=/lib.so&pin-source=file:/pin` (RFC 7512). The PIN itself is not accepted: others

@@ -16,9 +16,7 @@ use edge::client::{Client, ClientLimits};
 use edge::server::Server;
 use edge::tls::{Identity, TlsConfig, Trust};
 use http::{HeaderMap, StatusCode, header};
-use ledger::witness::{
-    ANSWER_MAX, Answer, AnswerError, REQUEST_MAX, add_checkpoint, read_answer,
-};
+use ledger::witness::{ANSWER_MAX, Answer, AnswerError, REQUEST_MAX, add_checkpoint, read_answer};
 use ledger::{Checkpoint, CosigningKey, FolderStore, PublicKey, Reader, Witness, WitnessKey};
 use tokio::sync::watch;
 use tokio::task::JoinSet;

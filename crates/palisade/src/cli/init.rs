@@ -5,13 +5,15 @@ use ::authority::event::RelyingParty;
 use anyhow::{Context, bail};
 use intent::PolicyDocument;
 use pki::issue::{CertificateTemplate, Credential};
-use pki::{Certificate, Curve, FileKeyStore, KeyLocation, KeyName, PrivateKey, UnixTime};
+use pki::{Certificate, Curve, FileKeyStore, KeyName, PrivateKey, UnixTime};
 use serde_json::json;
 
 use super::shared::{DEFAULT_FLEET, DataFolder};
 use super::{Ending, usage};
 use crate::adapters::{SystemClock, SystemEntropy, create_private_directory, is_private_directory};
-use crate::authority::{AuthorityFolder, Foundation, SigningKeySource, found, parse_key_uri};
+use crate::authority::{
+    AuthorityFolder, Foundation, SigningKeySource, find_or_make, found, parse_key_uri,
+};
 use crate::config::{self, File};
 use crate::output::{self, Fields, Format};
 use crate::trust;
@@ -77,6 +79,8 @@ Examples:
   palisade init --data eim --pki pki --fqdn localhost:8443 --insecure-no-approvals
   palisade init --data eim --fqdn eim.example.com --signing-key 'pkcs11:token=palisade;object=eim-signing?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/palisade/hsm.pin'";
 
+const NO_FQDN: &str = "--fqdn is needed: the host name under which devices reach this eIM";
+
 /// Names of keys of the eIM.
 const SIGNING: &str = "eim-signing";
 const TLS: &str = "eim-tls";
@@ -101,7 +105,35 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
             args.break_glass.display()
         );
     }
+    let place = args
+        .signing_key
+        .as_deref()
+        .map(|uri| parse_key_uri(uri).map_err(|error| usage(format!("{error:#}"))))
+        .transpose()?;
+    if let (Some(_), Some(pki)) = (&place, &args.pki) {
+        return Err(usage(format!(
+            "--pki {} brings a signing key of its own, so none is made at --signing-key; leave one of them out, or rotate to the other key later with `palisade signing-key`",
+            pki.display()
+        )));
+    }
     let old = data.join(config::FILE_NAME).exists();
+    if !old && args.fqdn.is_none() {
+        return Err(usage(NO_FQDN));
+    }
+    // Before anything is written: a token that cannot be used leaves nothing half made.
+    let on_token = match place {
+        Some(location) => {
+            if old && data.join("keys").join(format!("{SIGNING}.pem")).exists() {
+                bail!(
+                    "{} has a signing key already, so none is made at --signing-key; adopt it without, and rotate to the other key later with `palisade signing-key`",
+                    data.display()
+                );
+            }
+            let signer = find_or_make(&location)?;
+            Some(SigningKeySource::There(location, signer))
+        }
+        None => None,
+    };
     let mut base = match old {
         true => Base::adopted(data, &args)?,
         false => Base::new(data, &args)?,
@@ -125,17 +157,10 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
             ..PolicyDocument::initial()
         },
     };
-    let signing_key = match &args.signing_key {
-        Some(uri) if base.signing.is_some() => bail!(
-            "the data folder or --pki has a signing key already, so it is not made at {uri}; rotate to another one later with `palisade signing-key`"
-        ),
-        Some(uri) => {
-            SigningKeySource::At(parse_key_uri(uri).map_err(|error| usage(format!("{error:#}")))?)
-        }
-        None => match base.signing.take() {
-            Some(key) => SigningKeySource::Given(key),
-            None => SigningKeySource::New,
-        },
+    let signing_key = match (on_token, base.signing.take()) {
+        (Some(there), _) => there,
+        (None, Some(key)) => SigningKeySource::Given(key),
+        (None, None) => SigningKeySource::New,
     };
     let installation = format!("{}/ledger", base.eim_id);
     let settings = authority_settings(&base.fqdn, &signing_key, args.authority.is_none(), &base)?;
@@ -275,9 +300,7 @@ impl Base {
 
     fn new(data: &Path, args: &Args) -> anyhow::Result<Self> {
         let Some(fqdn) = args.fqdn.clone() else {
-            return Err(usage(
-                "--fqdn is needed: the host name under which devices reach this eIM",
-            ));
+            return Err(usage(NO_FQDN));
         };
         config::check_host(&fqdn).map_err(|error| usage(format!("--fqdn {fqdn:?}: {error}")))?;
         let host = fqdn.split(':').next().unwrap_or_default();
@@ -424,8 +447,7 @@ fn authority_settings(
             quoted(&base.euicc_trust.display().to_string())
         ));
     }
-    if let SigningKeySource::At(location) = key {
-        let location: &KeyLocation = location;
+    if let SigningKeySource::There(location, _) = key {
         let value = toml::Value::try_from(location).context("the key's place cannot be written")?;
         settings.push_str(&format!("key = {value}\n"));
     }

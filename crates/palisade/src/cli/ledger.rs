@@ -1,11 +1,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use ledger::{BUNDLE_JSON_MAX, Checked, FolderStore, Reader, check_bundle, verify};
+use ledger::{
+    BUNDLE_JSON_MAX, Checked, Checkpoint, FolderStore, Reader, WitnessKey, check_bundle, verify,
+};
 use rsp::ids::Eid;
 use serde_json::{Value, json};
 
 use super::Ending;
+use super::cosigned::{Cosigned, Wanted};
 use super::serve::Signals;
 use super::shared::{DataFolder, text, time};
 use crate::authority::{AuthorityFolder, Watch, WitnessFolder, read_public_key, remembered, watch};
@@ -27,6 +30,7 @@ need no server: the files are enough, and for a bundle the public key alone.
 Examples:
   palisade ledger verify
   palisade ledger verify --ledger copy/ledger --key ledger.pub --remembered authority-checkpoint
+  palisade ledger verify --witness witness.example.com+5b2b0b1f+BA… --cosignatures 1
   palisade ledger prove 17 --out entry-17.json
   palisade device history <EID> --proof history.json
   palisade ledger check-bundle history.json --key ledger.pub";
@@ -40,6 +44,8 @@ enum Command {
         /// A checkpoint that the record has to continue, as the eIM keeps it: finds a disk that was rolled back.
         #[arg(long, value_name = "FILE")]
         remembered: Option<PathBuf>,
+        #[command(flatten)]
+        wanted: Wanted,
     },
     /// Write an entry with the proof that it is in the record.
     Prove {
@@ -65,6 +71,8 @@ enum Command {
         /// The public key: `ledger.pub` from the authority's folder.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
+        #[command(flatten)]
+        wanted: Wanted,
     },
     /// Be a witness: cosign checkpoints of ledgers that only grow, so that nobody can be shown another history.
     ///
@@ -126,6 +134,24 @@ struct Which {
 }
 
 impl Which {
+    /// The witnesses of the authority in the data folder; none of a ledger that is named by its files.
+    fn witnesses(&self) -> anyhow::Result<Vec<WitnessKey>> {
+        if self.ledger.is_some() {
+            return Ok(Vec::new());
+        }
+        let path = self.data.existing()?;
+        let place = File::of_data_folder(path)?.authority.place(path, path)?;
+        let AuthorityPlace::Child(folder) = place else {
+            return Ok(Vec::new());
+        };
+        let settings = AuthorityFolder::new(folder).settings()?;
+        let keys = settings.authority.witnesses.iter().map(|witness| {
+            let key = witness.key.parse();
+            key.with_context(|| format!("{:?} is not the key of a witness", witness.key))
+        });
+        keys.collect()
+    }
+
     fn files(&self) -> anyhow::Result<(FolderStore, ledger::PublicKey)> {
         let (folder, key) = match (&self.ledger, &self.key) {
             (Some(folder), Some(key)) => (folder.clone(), key.clone()),
@@ -151,9 +177,11 @@ impl Which {
 
 pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
     match args.command {
-        Command::Verify { which, remembered } => {
-            verify_ledger(&which, remembered.as_deref(), format)
-        }
+        Command::Verify {
+            which,
+            remembered,
+            wanted,
+        } => verify_ledger(&which, remembered.as_deref(), &wanted, format),
         Command::Prove { entry, which, out } => {
             let (files, key) = which.files()?;
             let proof = Reader::open(&files, &key)?.prove(entry)?.to_json();
@@ -168,7 +196,7 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
             output::print_json(&entry)?;
             Ok(Ending::Done)
         }
-        Command::CheckBundle { file, key } => check(&file, &key, format),
+        Command::CheckBundle { file, key, wanted } => check(&file, &key, &wanted, format),
         Command::Witness { command } => witness(command),
     }
 }
@@ -211,9 +239,11 @@ fn witness(command: WitnessCommand) -> anyhow::Result<Ending> {
 fn verify_ledger(
     which: &Which,
     remembered: Option<&Path>,
+    wanted: &Wanted,
     format: Format,
 ) -> anyhow::Result<Ending> {
     let (files, key) = which.files()?;
+    let usual = which.witnesses()?;
     let known = remembered.map(remembered::read).transpose()?;
     let report = verify(
         &files,
@@ -221,13 +251,15 @@ fn verify_ledger(
         known.as_ref().map(|(_, checkpoint)| checkpoint),
         &mut |_| {},
     );
-    let is_good = report.is_good();
+    let cosigned = wanted.find(report.checkpoint.as_ref(), &usual)?;
+    let is_good = report.is_good() && cosigned.is_good();
     match format {
         Format::Json => output::print_json(&json!({
             "good": is_good,
             "report": report.to_string(),
+            "cosignatures": cosigned.to_json(),
         }))?,
-        Format::Table => output::print(&format!("{report}\n"))?,
+        Format::Table => output::print(&format!("{report}\n{}", cosigned.to_text()))?,
     }
     Ok(match is_good {
         true => Ending::Done,
@@ -235,7 +267,7 @@ fn verify_ledger(
     })
 }
 
-fn check(file: &Path, key: &Path, format: Format) -> anyhow::Result<Ending> {
+fn check(file: &Path, key: &Path, wanted: &Wanted, format: Format) -> anyhow::Result<Ending> {
     let key = read_public_key(key)?;
     let length = std::fs::metadata(file)
         .with_context(|| format!("{} cannot be read", file.display()))?
@@ -246,7 +278,12 @@ fn check(file: &Path, key: &Path, format: Format) -> anyhow::Result<Ending> {
     let json = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
     match check_bundle(&json, &key) {
         Ok(checked) => {
-            print_checked(&checked, format)?;
+            let cosigned = wanted.find(Some(checkpoint_of(&checked)), &[])?;
+            if !cosigned.is_good() {
+                output::print(&format!("NOT PROVEN:\n{}", cosigned.to_text()))?;
+                return Ok(Ending::Failed);
+            }
+            print_checked(&checked, Some(&cosigned), format)?;
             Ok(Ending::Done)
         }
         Err(error) => {
@@ -256,14 +293,23 @@ fn check(file: &Path, key: &Path, format: Format) -> anyhow::Result<Ending> {
     }
 }
 
-fn print_checked(checked: &Checked, format: Format) -> anyhow::Result<()> {
-    let (checkpoint, entries) = match checked {
-        Checked::Entry(included) => (&included.checkpoint, vec![&included.entry]),
+fn checkpoint_of(checked: &Checked) -> &Checkpoint {
+    match checked {
+        Checked::Entry(included) => &included.checkpoint,
+        Checked::History(history) => &history.checkpoint,
+    }
+}
+
+fn print_checked(
+    checked: &Checked,
+    cosigned: Option<&Cosigned>,
+    format: Format,
+) -> anyhow::Result<()> {
+    let checkpoint = checkpoint_of(checked);
+    let entries = match checked {
+        Checked::Entry(included) => vec![&included.entry],
         // What the device's entries refer to stands with them: who asked, who approved.
-        Checked::History(history) => {
-            let all = history.entries.iter().chain(&history.context);
-            (&history.checkpoint, all.collect())
-        }
+        Checked::History(history) => history.entries.iter().chain(&history.context).collect(),
     };
     let mut entries: Vec<Value> = entries
         .into_iter()
@@ -279,6 +325,7 @@ fn print_checked(checked: &Checked, format: Format) -> anyhow::Result<()> {
             "entries_in_ledger": checkpoint.size(),
             "root": checkpoint.root().to_string(),
             "entries": entries,
+            "cosignatures": cosigned.map(Cosigned::to_json),
         }));
     }
     let mut fields = Fields::default();
@@ -299,8 +346,9 @@ fn print_checked(checked: &Checked, format: Format) -> anyhow::Result<()> {
         .add("entries in the ledger", checkpoint.size().to_string())
         .add("root", checkpoint.root().to_string());
     output::print(&format!(
-        "{}\n{}",
+        "{}{}\n{}",
         fields.to_text(),
+        cosigned.map(Cosigned::to_text).unwrap_or_default(),
         entries_table(&entries).to_text()
     ))
 }
@@ -359,7 +407,7 @@ pub(super) fn history(
         .parse()
         .context("the authority's key cannot be read")?;
     let checked = check_bundle(&bundle, &key).context("the authority's proof does not hold")?;
-    print_checked(&checked, format)?;
+    print_checked(&checked, None, format)?;
     Ok(Ending::Done)
 }
 

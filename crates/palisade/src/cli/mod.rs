@@ -6,6 +6,7 @@ mod asking;
 mod authority;
 mod bench;
 mod config;
+mod cosigned;
 mod decode;
 mod demo;
 mod device;
