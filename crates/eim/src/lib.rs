@@ -18,7 +18,12 @@
 pub mod actor;
 pub mod authority;
 pub mod es9;
+pub mod fleet;
 pub mod http;
+pub mod search;
+pub mod stream;
+pub mod swaps;
+pub mod tags;
 
 mod association;
 mod compact;
@@ -30,10 +35,12 @@ mod environment;
 mod esipa;
 mod feed;
 mod looks;
+mod merge;
 mod notifications;
 mod openings;
 mod operations;
 mod outcome;
+mod pending;
 mod presence;
 mod reports;
 mod results;
@@ -55,13 +62,15 @@ pub use environment::{Clock, Entropy};
 use es9::SmdpConnector;
 pub use esipa::{Peer, Unanswerable};
 pub use feed::FollowError;
+pub use fleet::{ReadingError, Visible};
 pub use openings::OpeningsError;
 pub use operations::OperationError;
+pub use pending::PendingError;
 pub use presence::ConnectionId;
 pub use reports::ReportError;
 pub use tables::devices::{Association, Contact, Device, DeviceState};
 pub use tables::events::Event;
-pub use tables::inventory::{AssociatedEim, Profile};
+pub use tables::inventory::{AssociatedEim, Profile, ProfileChange};
 pub use tables::notifications::Notification;
 pub use tables::operations::{CommandResult, Held, Operation, OperationState, Outcome};
 
@@ -124,6 +133,8 @@ pub struct Eim {
     /// Exchanged while running, when a CI or a CRL is new.
     trust: RwLock<Arc<TrustAnchors>>,
     looks: Arc<looks::Looks>,
+    /// Counts changes that events may have come with.
+    pulse: Arc<stream::Pulse>,
     presence: presence::Presence,
     keys: verification::EuiccKeys,
     downloads: download::Sessions,
@@ -175,6 +186,7 @@ impl Eim {
             results_stored: tokio::sync::Notify::new(),
             trust,
             looks: Arc::default(),
+            pulse: Arc::default(),
             presence: presence::Presence::default(),
             keys: verification::EuiccKeys::default(),
             downloads: download::Sessions::default(),
@@ -251,9 +263,13 @@ impl Eim {
         T: Send + 'static,
         E: From<StoreFault> + Send + 'static,
     {
-        let looks = Arc::clone(&self.looks);
+        let (looks, pulse) = (Arc::clone(&self.looks), Arc::clone(&self.pulse));
+        let after = move || {
+            looks.forget(eid);
+            pulse.beat();
+        };
         self.store
-            .write_async_then(verb, move || looks.forget(eid))
+            .write_async_then(verb, after)
             .await
             .map_err(WriteError::into_verb)
     }

@@ -217,14 +217,11 @@ pub(crate) fn apply(
 }
 
 fn replace_profiles(tx: &Tx<'_>, eid: Eid, infos: &[ProfileInfo], at: i64) -> Result<(), SqlError> {
-    inventory::clear_profiles(tx, eid)?;
-    for info in infos {
-        // A Profile without an ICCID cannot be told from others; no eUICC lists one.
-        if let Some(iccid) = info.iccid {
-            inventory::put_profile(tx, eid, &listed(iccid, info, at))?;
-        }
-    }
-    Ok(())
+    // A Profile without an ICCID cannot be told from others; no eUICC lists one.
+    let profiles = infos
+        .iter()
+        .filter_map(|info| Some(listed(info.iccid?, info, at)));
+    inventory::replace_profiles(tx, eid, &profiles.collect::<Vec<_>>(), at)
 }
 
 fn listed(iccid: Iccid, info: &ProfileInfo, at: i64) -> Profile {

@@ -1,4 +1,5 @@
-//! What happened, in order. Rows are only ever added.
+//! What happened, in order. Rows are only ever added: to the events of a device, and to the log of all of them, whose numbers
+//! the one writer gives in the order of the commits.
 
 use rsp::ids::Eid;
 use serde::Serialize;
@@ -35,7 +36,77 @@ pub(crate) fn append(
         "INSERT INTO event (id, eid, at, actor, kind, detail) VALUES ($1, $2, $3, $4, $5, $6)",
         params![id.to_string(), eid.to_string(), at, actor, kind, detail],
     )?;
+    tx.execute(
+        "INSERT INTO event_log (eid, id) VALUES ($1, $2)",
+        params![eid.to_string(), id.to_string()],
+    )?;
     Ok(())
+}
+
+/// Where an event stands in the log.
+pub(crate) struct Logged {
+    pub(crate) seq: i64,
+    pub(crate) eid: Eid,
+    pub(crate) id: Uuid,
+    /// Of the device; none when it is not registered.
+    pub(crate) fleet: Option<String>,
+}
+
+/// The log behind `seq`, oldest first.
+pub(crate) fn log_after(tx: &ReadTx<'_>, seq: i64, limit: usize) -> Result<Vec<Logged>, SqlError> {
+    tx.query_all(
+        "SELECT l.seq, l.eid, l.id, d.fleet FROM event_log l LEFT JOIN device_listing d ON d.eid = l.eid \
+         WHERE l.seq > $1 ORDER BY l.seq LIMIT $2",
+        params![seq, i64::try_from(limit).unwrap_or(i64::MAX)],
+        logged,
+    )
+}
+
+/// The log before `seq`, newest first.
+pub(crate) fn log_before(tx: &ReadTx<'_>, seq: i64, limit: usize) -> Result<Vec<Logged>, SqlError> {
+    tx.query_all(
+        "SELECT l.seq, l.eid, l.id, d.fleet FROM event_log l LEFT JOIN device_listing d ON d.eid = l.eid \
+         WHERE l.seq < $1 ORDER BY l.seq DESC LIMIT $2",
+        params![seq, i64::try_from(limit).unwrap_or(i64::MAX)],
+        logged,
+    )
+}
+
+fn logged(row: &store::Row<'_>) -> store::RowResult<Logged> {
+    Ok(Logged {
+        seq: row.get(0)?,
+        eid: super::eid(row, 1)?,
+        id: parsed(row, 2)?,
+        fleet: row.get(3)?,
+    })
+}
+
+/// The number of the newest event; 0 before the first.
+pub(crate) fn newest(tx: &ReadTx<'_>) -> Result<i64, SqlError> {
+    tx.query_row(
+        "SELECT coalesce(max(seq), 0) FROM event_log",
+        params![],
+        |row| row.get(0),
+    )
+}
+
+pub(crate) fn find(tx: &ReadTx<'_>, eid: Eid, id: Uuid) -> Result<Option<Event>, SqlError> {
+    tx.query_optional(
+        "SELECT id, at, actor, kind, detail FROM event WHERE eid = $1 AND id = $2",
+        params![eid.to_string(), id.to_string()],
+        event,
+    )
+}
+
+fn event(row: &store::Row<'_>) -> store::RowResult<Event> {
+    let detail: String = row.get(4)?;
+    Ok(Event {
+        id: parsed(row, 0)?,
+        at: row.get(1)?,
+        actor: row.get(2)?,
+        kind: row.get(3)?,
+        detail: serde_json::from_str(&detail).unwrap_or_default(),
+    })
 }
 
 /// Events of a device after `after`, oldest first.
@@ -48,15 +119,6 @@ pub(crate) fn page(
     tx.query_all(
         "SELECT id, at, actor, kind, detail FROM event WHERE eid = $1 AND id > $2 ORDER BY id LIMIT $3",
         params![eid.to_string(), after.map(|id| id.to_string()).unwrap_or_default(), limit],
-        |row| {
-            let detail: String = row.get(4)?;
-            Ok(Event {
-                id: parsed(row, 0)?,
-                at: row.get(1)?,
-                actor: row.get(2)?,
-                kind: row.get(3)?,
-                detail: serde_json::from_str(&detail).unwrap_or_default(),
-            })
-        },
+        event,
     )
 }

@@ -53,6 +53,35 @@ pub(crate) fn profiles(tx: &ReadTx<'_>, eid: Eid) -> Result<Vec<Profile>, SqlErr
     )
 }
 
+/// Sets what the eUICC holds. Rows that say the same already stay as they are: most lists tell nothing new.
+pub(crate) fn replace_profiles(
+    tx: &Tx<'_>,
+    eid: Eid,
+    listed: &[Profile],
+    at: i64,
+) -> Result<(), SqlError> {
+    let known = profiles(tx, eid)?;
+    for profile in &known {
+        if !listed.iter().any(|listed| listed.iccid == profile.iccid) {
+            delete(tx, eid, profile.iccid)?;
+        }
+    }
+    for profile in listed {
+        let is_known = known.iter().any(|known| {
+            let unchanged = Profile {
+                updated_at: profile.updated_at,
+                ..known.clone()
+            };
+            unchanged == *profile
+        });
+        if !is_known {
+            put_profile(tx, eid, profile)?;
+        }
+    }
+    let enabled = listed.iter().find(|profile| profile.enabled);
+    note_enabled(tx, eid, enabled.map(|profile| profile.iccid), at)
+}
+
 pub(crate) fn put_profile(tx: &Tx<'_>, eid: Eid, profile: &Profile) -> Result<(), SqlError> {
     tx.execute(
         "INSERT INTO profile (eid, iccid, state, class, name, provider, nickname, isdp_aid, fallback_attribute, \
@@ -80,15 +109,11 @@ pub(crate) fn put_profile(tx: &Tx<'_>, eid: Eid, profile: &Profile) -> Result<()
     Ok(())
 }
 
-pub(crate) fn clear_profiles(tx: &Tx<'_>, eid: Eid) -> Result<(), SqlError> {
-    tx.execute(
-        "DELETE FROM profile WHERE eid = $1",
-        params![eid.to_string()],
-    )?;
-    Ok(())
+pub(crate) fn remove_profile(tx: &Tx<'_>, eid: Eid, iccid: Iccid) -> Result<(), SqlError> {
+    delete(tx, eid, iccid)
 }
 
-pub(crate) fn remove_profile(tx: &Tx<'_>, eid: Eid, iccid: Iccid) -> Result<(), SqlError> {
+fn delete(tx: &Tx<'_>, eid: Eid, iccid: Iccid) -> Result<(), SqlError> {
     tx.execute(
         "DELETE FROM profile WHERE eid = $1 AND iccid = $2",
         params![eid.to_string(), iccid.to_string()],
@@ -108,7 +133,111 @@ pub(crate) fn set_enabled(
          WHERE eid = $1",
         params![eid.to_string(), iccid.map(|iccid| iccid.to_string()).unwrap_or_default(), at],
     )?;
+    note_enabled(tx, eid, iccid, at)
+}
+
+/// Another profile than before is the enabled one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProfileChange {
+    /// When the signed result came in that says so; milliseconds since 1970. The eUICC did it before that, and after the
+    /// result before it.
+    pub at: i64,
+    /// The profile that was enabled; none: none was, or it is what was found first.
+    #[serde(serialize_with = "super::text_or_null")]
+    pub from: Option<Iccid>,
+    /// The profile that is enabled since; none: none is.
+    #[serde(serialize_with = "super::text_or_null")]
+    pub to: Option<Iccid>,
+    /// What was found when the eUICC was first heard of, which is no change.
+    pub is_first: bool,
+    /// The operation whose result says so; none when it was a Notification.
+    pub operation: Option<uuid::Uuid>,
+}
+
+/// Writes down that this Profile is the enabled one, if it was not before.
+fn note_enabled(tx: &Tx<'_>, eid: Eid, enabled: Option<Iccid>, at: i64) -> Result<(), SqlError> {
+    let eid = eid.to_string();
+    let enabled = enabled.map(|iccid| iccid.to_string());
+    let before: Option<Option<String>> = tx.query_optional(
+        "SELECT to_iccid FROM profile_change WHERE eid = $1 ORDER BY id DESC LIMIT 1",
+        params![eid],
+        |row| row.get(0),
+    )?;
+    if before.as_ref() == Some(&enabled) {
+        return Ok(());
+    }
+    // The operation ended in this transaction, so it is among the newest of its device.
+    tx.execute(
+        "INSERT INTO profile_change (eid, at, is_first, from_iccid, to_iccid, operation) \
+         VALUES ($1, $2, $3, $4, $5, (SELECT id FROM (SELECT id, finished_at FROM operation WHERE eid = $1 \
+         ORDER BY id DESC LIMIT 256) ended WHERE finished_at = $2 ORDER BY id DESC LIMIT 1))",
+        params![eid, at, before.is_none(), before.flatten(), enabled],
+    )?;
     Ok(())
+}
+
+/// What changed since `since`, newest first; with what was found first, if it is not older.
+pub(crate) fn changes(
+    tx: &ReadTx<'_>,
+    eid: Eid,
+    since: i64,
+    limit: usize,
+) -> Result<Vec<ProfileChange>, SqlError> {
+    tx.query_all(
+        "SELECT at, is_first, from_iccid, to_iccid, operation FROM profile_change WHERE eid = $1 AND at >= $2 \
+         ORDER BY id DESC LIMIT $3",
+        params![eid.to_string(), since, i64::try_from(limit).unwrap_or(i64::MAX)],
+        change,
+    )
+}
+
+/// The newest entry, and the first.
+pub(crate) fn newest_and_first_change(
+    tx: &ReadTx<'_>,
+    eid: Eid,
+) -> Result<Option<(ProfileChange, ProfileChange)>, SqlError> {
+    macro_rules! one {
+        ($order:literal) => {
+            concat!(
+                "SELECT at, is_first, from_iccid, to_iccid, operation FROM profile_change WHERE eid = $1 ORDER BY id",
+                $order,
+                " LIMIT 1"
+            )
+        };
+    }
+    let newest = tx.query_optional(one!(" DESC"), params![eid.to_string()], change)?;
+    let first = tx.query_optional(one!(""), params![eid.to_string()], change)?;
+    Ok(newest.zip(first))
+}
+
+fn change(row: &store::Row<'_>) -> store::RowResult<ProfileChange> {
+    let iccid = |column: usize| -> store::RowResult<Option<Iccid>> {
+        match row.get::<_, Option<String>>(column)? {
+            Some(_) => parsed(row, column).map(Some),
+            None => Ok(None),
+        }
+    };
+    let operation: Option<String> = row.get(4)?;
+    Ok(ProfileChange {
+        at: row.get(0)?,
+        is_first: row.get(1)?,
+        from: iccid(2)?,
+        to: iccid(3)?,
+        operation: operation.and_then(|id| id.parse().ok()),
+    })
+}
+
+/// Devices on which a Profile was seen, those where it is enabled first.
+pub(crate) fn devices_with(
+    tx: &ReadTx<'_>,
+    iccid: Iccid,
+    limit: usize,
+) -> Result<Vec<Eid>, SqlError> {
+    tx.query_all(
+        "SELECT eid FROM profile WHERE iccid = $1 ORDER BY CASE state WHEN 'enabled' THEN 0 ELSE 1 END, eid LIMIT $2",
+        params![iccid.to_string(), i64::try_from(limit).unwrap_or(i64::MAX)],
+        |row| super::eid(row, 0),
+    )
 }
 
 pub(crate) fn set_fallback(

@@ -6,11 +6,15 @@
 pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod feed;
+pub(crate) mod fleet;
 pub(crate) mod inventory;
 pub(crate) mod notifications;
 pub(crate) mod openings;
 pub(crate) mod operations;
+pub(crate) mod pending;
 pub(crate) mod reports;
+pub(crate) mod search;
+pub(crate) mod tags;
 
 use std::str::FromStr;
 
@@ -18,18 +22,41 @@ use rsp::ids::Eid;
 use store::{Migration, RowResult};
 
 /// The schema, oldest step first. Steps are never edited once released.
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
-    1,
-    "devices, operations and what devices reported",
-    include_str!("0001_initial.sql"),
-)];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration::new(
+        1,
+        "devices, operations and what devices reported",
+        include_str!("0001_initial.sql"),
+    ),
+    Migration::new(
+        2,
+        "lists, counts, tags and the log across devices",
+        include_str!("0002_fleet.sql"),
+    ),
+    Migration::new(
+        3,
+        "what is known of devices whose registration waits",
+        include_str!("0003_pending.sql"),
+    ),
+];
 
 /// By `Display`, in JSON.
-fn as_text<T: std::fmt::Display, S: serde::Serializer>(
+pub(crate) fn as_text<T: std::fmt::Display, S: serde::Serializer>(
     value: &T,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+/// By `Display`, in JSON, if there is one.
+pub(crate) fn text_or_null<T: std::fmt::Display, S: serde::Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// Reads a column that this crate wrote with `Display`.

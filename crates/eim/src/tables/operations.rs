@@ -206,7 +206,7 @@ pub(crate) fn insert(tx: &Tx<'_>, new: &NewRow) -> Result<bool, SqlError> {
     };
     let rows = tx.execute(
         "INSERT INTO operation (id, eid, intent, reference, actor, commands, state, refusals, proofs, created_at, \
-         expires_at) SELECT $1, eid, $3, $4, $5, $6, 'queued', 0, 0, $7, $8 FROM device \
+         expires_at, fleet) SELECT $1, eid, $3, $4, $5, $6, 'queued', 0, 0, $7, $8, fleet FROM device \
          WHERE eid = $2 AND state <> 'retired' ON CONFLICT (intent, eid) DO NOTHING",
         params![
             new.id.to_string(),

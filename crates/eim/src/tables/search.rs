@@ -1,0 +1,469 @@
+//! Queries behind searches: along which index, and what is left to be checked of each row.
+//!
+//! SQL texts are put together from constants, and every text has the same parameters, so that few shapes have to be kept
+//! prepared. What is checked of each row stands in a CASE: as a mere value, the engine would evaluate all of it every time.
+
+use rsp::ids::Eid;
+use store::{ReadTx, Row, RowResult, SqlError, params};
+use uuid::Uuid;
+
+use super::{devices, eid, parsed, tags};
+use crate::merge::Chunk;
+use crate::search::{
+    ContactFilter, DeviceCursor, DeviceOrder, DeviceQuery, EnabledProfile, ListedDevice,
+    OperationQuery, SearchText,
+};
+use crate::{Association, DeviceState, OperationState};
+
+/// What a device is checked for, as parameters.
+pub(crate) struct Residue {
+    order: DeviceOrder,
+    state: Option<String>,
+    association: Option<String>,
+    /// Minutes of the last poll: from, up to and without.
+    polled: (i64, i64),
+    label: Option<String>,
+    tag: Option<(String, Option<String>)>,
+    has_open: bool,
+    is_failing: bool,
+    provider: Option<String>,
+    /// ICCIDs: from, up to and without.
+    iccids: Option<(String, String)>,
+    /// EIDs: from, up to and without.
+    eids: (String, String),
+}
+
+/// One list of devices, and from where on.
+pub(crate) struct DeviceWalk<'a> {
+    pub(crate) order: DeviceOrder,
+    pub(crate) descending: bool,
+    /// One fleet, or all of them, which can be walked in the order of EIDs only.
+    pub(crate) fleet: Option<&'a str>,
+    pub(crate) after: Option<&'a DeviceCursor>,
+    pub(crate) count: usize,
+}
+
+/// A device as lists are sorted and filtered by.
+pub(crate) struct ListingRow {
+    pub(crate) eid: Eid,
+    pub(crate) fleet: String,
+    pub(crate) state: DeviceState,
+    pub(crate) association: Association,
+    pub(crate) registered_at: i64,
+    pub(crate) polled_minute: i64,
+    pub(crate) label: String,
+}
+
+/// Sorts behind every digit, and behind every hexadecimal one.
+const BEHIND_DIGITS: &str = "g";
+
+impl Residue {
+    pub(crate) fn new(query: &DeviceQuery) -> Self {
+        const MINUTE_MS: i64 = 60_000;
+        let prefixed = |digits: &String| (digits.clone(), format!("{digits}{BEHIND_DIGITS}"));
+        let polled = match query.contact {
+            None => (0, i64::MAX),
+            // Minute 0 stands for never.
+            Some(ContactFilter::Since(at)) => (at.div_euclid(MINUTE_MS).max(1), i64::MAX),
+            Some(ContactFilter::NotSince(at)) => (0, at.div_euclid(MINUTE_MS).max(1)),
+            Some(ContactFilter::Never) => (0, 1),
+        };
+        let (mut label, mut iccids, mut eids) =
+            (None, None, (String::new(), BEHIND_DIGITS.to_owned()));
+        match &query.text {
+            None => {}
+            Some(SearchText::Label(text)) => label = Some(text.to_ascii_lowercase()),
+            Some(SearchText::Iccid(digits)) => iccids = Some(prefixed(digits)),
+            Some(SearchText::Eid(digits)) => eids = prefixed(digits),
+        }
+        Self {
+            order: query.order,
+            state: query.state.map(|state| state.to_string()),
+            association: query.association.map(|association| association.to_string()),
+            polled,
+            label,
+            tag: query
+                .tag
+                .as_ref()
+                .map(|tag| (tag.key.clone(), tag.value.clone())),
+            has_open: query.open_operations,
+            is_failing: query.failing,
+            provider: query.provider.clone(),
+            iccids,
+            eids,
+        }
+    }
+}
+
+/// The row, and whether it meets all filters.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT l.eid, l.fleet, l.state, l.association, l.registered_at, l.polled_minute, l.label, CASE WHEN \
+             ($5 IS NULL OR l.state = $5) AND ($6 IS NULL OR l.association = $6) \
+             AND l.polled_minute >= $7 AND l.polled_minute < $8 AND l.eid >= $17 AND l.eid < $18 \
+             AND ($9 IS NULL OR instr(lower(l.label), $9) > 0) \
+             AND ($10 IS NULL OR EXISTS (SELECT 1 FROM device_tag t \
+               WHERE t.eid = l.eid AND t.key = $10 AND ($11 IS NULL OR t.value = $11))) \
+             AND (NOT $12 OR EXISTS (SELECT 1 FROM operation o \
+               WHERE o.eid = l.eid AND o.state IN ('queued', 'in-flight'))) \
+             AND (NOT $13 OR (SELECT o.state FROM operation o \
+               WHERE o.eid = l.eid AND o.state NOT IN ('queued', 'in-flight') ORDER BY o.id DESC LIMIT 1) \
+               IN ('failed', 'expired', 'rolled-back')) \
+             AND ($14 IS NULL OR EXISTS (SELECT 1 FROM profile p \
+               WHERE p.eid = l.eid AND p.state = 'enabled' AND p.provider = $14)) \
+             AND ($15 IS NULL OR EXISTS (SELECT 1 FROM profile p \
+               WHERE p.eid = l.eid AND p.iccid >= $15 AND p.iccid < $16)) \
+             THEN 1 ELSE 0 END FROM device_listing l WHERE ",
+            $rest
+        )
+    };
+}
+
+/// The text of a walk.
+fn walk_text(order: DeviceOrder, descending: bool, in_fleet: bool) -> &'static str {
+    use DeviceOrder::{Eid, LastPoll, Registered};
+    match (order, descending, in_fleet) {
+        (Eid, false, false) => select!("l.eid > $3 AND l.eid < $18 ORDER BY l.eid LIMIT $4"),
+        (Eid, true, false) => select!("l.eid < $3 AND l.eid >= $17 ORDER BY l.eid DESC LIMIT $4"),
+        (Eid, false, true) => {
+            select!("l.fleet = $1 AND l.eid > $3 AND l.eid < $18 ORDER BY l.eid LIMIT $4")
+        }
+        (Eid, true, true) => {
+            select!("l.fleet = $1 AND l.eid < $3 AND l.eid >= $17 ORDER BY l.eid DESC LIMIT $4")
+        }
+        (LastPoll, false, _) => select!(
+            "l.fleet = $1 AND (l.polled_minute, l.eid) > ($2, $3) AND l.polled_minute < $8 \
+             ORDER BY l.polled_minute, l.eid LIMIT $4"
+        ),
+        (LastPoll, true, _) => select!(
+            "l.fleet = $1 AND (l.polled_minute, l.eid) < ($2, $3) AND l.polled_minute >= $7 \
+             ORDER BY l.polled_minute DESC, l.eid DESC LIMIT $4"
+        ),
+        (Registered, false, _) => select!(
+            "l.fleet = $1 AND (l.registered_at, l.eid) > ($2, $3) ORDER BY l.registered_at, l.eid LIMIT $4"
+        ),
+        (Registered, true, _) => select!(
+            "l.fleet = $1 AND (l.registered_at, l.eid) < ($2, $3) \
+             ORDER BY l.registered_at DESC, l.eid DESC LIMIT $4"
+        ),
+    }
+}
+
+/// Where a walk begins: behind the cursor, and not before the range that the filters leave.
+fn start<'a>(walk: &'a DeviceWalk<'_>, residue: &'a Residue) -> (i64, &'a str) {
+    let range = match (walk.order, walk.descending) {
+        (DeviceOrder::Eid, false) => (0, residue.eids.0.as_str()),
+        (DeviceOrder::Eid, true) => (0, residue.eids.1.as_str()),
+        (DeviceOrder::LastPoll, false) => (residue.polled.0, ""),
+        (DeviceOrder::LastPoll, true) => (residue.polled.1, ""),
+        (DeviceOrder::Registered, false) => (i64::MIN, ""),
+        (DeviceOrder::Registered, true) => (i64::MAX, BEHIND_DIGITS),
+    };
+    let Some(after) = walk.after else {
+        return range;
+    };
+    let at = match walk.order {
+        DeviceOrder::Eid => 0,
+        DeviceOrder::LastPoll | DeviceOrder::Registered => after.at,
+    };
+    let after = (at, after.eid.as_str());
+    match walk.descending {
+        false => after.max(range),
+        true => after.min(range),
+    }
+}
+
+/// Looks at so many devices of one list.
+pub(crate) fn walk(
+    tx: &ReadTx<'_>,
+    walk: &DeviceWalk<'_>,
+    residue: &Residue,
+    covers: impl Fn(&str) -> bool,
+) -> Result<Chunk<DeviceCursor, ListingRow>, SqlError> {
+    let text = walk_text(walk.order, walk.descending, walk.fleet.is_some());
+    let (at, eid) = start(walk, residue);
+    let key = match walk.order {
+        DeviceOrder::Eid => None,
+        DeviceOrder::LastPoll => Some(5),
+        DeviceOrder::Registered => Some(4),
+    };
+    let mut chunk = Chunk::none();
+    let mut last = DeviceCursor {
+        at: 0,
+        eid: String::new(),
+    };
+    each(
+        tx,
+        text,
+        (walk.fleet, at, eid, walk.count),
+        residue,
+        |row| {
+            chunk.examined += 1;
+            last.at = key.map_or(Ok(0), |column| row.get(column))?;
+            last.eid.clear();
+            last.eid.push_str(text_of(row, 0)?);
+            if row.get::<_, i64>(7)? == 1 && covers(text_of(row, 1)?) {
+                chunk.rows.push_back((last.clone(), listing(row)?));
+            }
+            Ok(())
+        },
+    )?;
+    chunk.last = (chunk.examined > 0).then_some(last);
+    Ok(chunk)
+}
+
+/// The device, if it meets all filters.
+pub(crate) fn check(
+    tx: &ReadTx<'_>,
+    eid: &str,
+    residue: &Residue,
+) -> Result<Option<ListingRow>, SqlError> {
+    let mut found = None;
+    each(
+        tx,
+        select!("l.eid = $3"),
+        (None, 0, eid, 1),
+        residue,
+        |row| {
+            if row.get::<_, i64>(7)? == 1 {
+                found = Some(listing(row)?);
+            }
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+fn each(
+    tx: &ReadTx<'_>,
+    text: &str,
+    (fleet, at, eid, count): (Option<&str>, i64, &str, usize),
+    residue: &Residue,
+    take: impl FnMut(&Row<'_>) -> Result<(), SqlError>,
+) -> Result<(), SqlError> {
+    let (key, value) = match &residue.tag {
+        Some((key, value)) => (Some(key), value.as_ref()),
+        None => (None, None),
+    };
+    let iccids = residue.iccids.as_ref();
+    tx.query_each(
+        text,
+        params![
+            fleet,
+            at,
+            eid,
+            i64::try_from(count).unwrap_or(i64::MAX),
+            residue.state,
+            residue.association,
+            residue.polled.0,
+            residue.polled.1,
+            residue.label,
+            key,
+            value,
+            residue.has_open,
+            residue.is_failing,
+            residue.provider,
+            iccids.map(|(from, _)| from),
+            iccids.map(|(_, to)| to),
+            residue.eids.0,
+            residue.eids.1
+        ],
+        take,
+    )
+}
+
+fn text_of<'a>(row: &'a Row<'_>, column: usize) -> RowResult<&'a str> {
+    Ok(row.get_ref(column)?.as_str()?)
+}
+
+fn listing(row: &Row<'_>) -> RowResult<ListingRow> {
+    Ok(ListingRow {
+        eid: eid(row, 0)?,
+        fleet: row.get(1)?,
+        state: parsed(row, 2)?,
+        association: parsed(row, 3)?,
+        registered_at: row.get(4)?,
+        polled_minute: row.get(5)?,
+        label: row.get(6)?,
+    })
+}
+
+/// The devices that meet one of the filters, if they are not more than `max`: of the first filter of which that is so.
+pub(crate) fn candidates(
+    tx: &ReadTx<'_>,
+    residue: &Residue,
+    max: usize,
+) -> Result<Option<Vec<String>>, SqlError> {
+    let limit = i64::try_from(max).unwrap_or(i64::MAX).saturating_add(1);
+    let probe = |text: &str, parameters: &[&dyn store::ToSql]| -> Result<_, SqlError> {
+        let mut eids: Vec<String> = tx.query_all(text, parameters, |row| row.get(0))?;
+        if eids.len() > max {
+            return Ok(None);
+        }
+        eids.sort_unstable();
+        eids.dedup();
+        Ok(Some(eids))
+    };
+    let mut found = None;
+    if let Some((from, to)) = &residue.iccids {
+        found = probe(ICCIDS, &[from, to, &limit])?;
+    }
+    if found.is_none()
+        && let Some((key, value)) = &residue.tag
+    {
+        found = match value {
+            Some(value) => probe(TAG, &[key, value, &limit])?,
+            None => probe(TAG_KEY, &[key, &limit])?,
+        };
+    }
+    if found.is_none()
+        && let Some(provider) = &residue.provider
+    {
+        found = probe(PROVIDER, &[provider, &limit])?;
+    }
+    if found.is_none() && residue.is_failing {
+        found = probe(UNSUCCESSFUL, &[&limit])?;
+    }
+    if found.is_none() && residue.has_open {
+        found = probe(OPEN, &[&limit])?;
+    }
+    if found.is_none() {
+        found = match (&residue.state, &residue.association) {
+            (Some(state), Some(association)) => probe(STANDING, &[state, association, &limit])?,
+            (Some(state), None) => probe(STATE, &[state, &limit])?,
+            (None, Some(association)) => probe(ASSOCIATION, &[association, &limit])?,
+            (None, None) => None,
+        };
+    }
+    // In their own order they are walked as a range anyway.
+    if found.is_none() && residue.order != DeviceOrder::Eid && !residue.eids.0.is_empty() {
+        found = probe(EIDS, &[&residue.eids.0, &residue.eids.1, &limit])?;
+    }
+    Ok(found)
+}
+
+const ICCIDS: &str = "SELECT eid FROM profile WHERE iccid >= $1 AND iccid < $2 LIMIT $3";
+const TAG: &str = "SELECT eid FROM device_tag WHERE key = $1 AND value = $2 LIMIT $3";
+const TAG_KEY: &str = "SELECT eid FROM device_tag WHERE key = $1 LIMIT $2";
+const PROVIDER: &str = "SELECT eid FROM profile WHERE state = 'enabled' AND provider = $1 LIMIT $2";
+const UNSUCCESSFUL: &str = "SELECT DISTINCT eid FROM operation WHERE state IN ('failed', 'expired', 'rolled-back') \
+     ORDER BY eid LIMIT $1";
+const OPEN: &str = "SELECT DISTINCT eid FROM operation WHERE state IN ('queued', 'in-flight') ORDER BY eid LIMIT $1";
+const STANDING: &str =
+    "SELECT eid FROM device_listing WHERE state = $1 AND association = $2 LIMIT $3";
+const STATE: &str = "SELECT eid FROM device_listing WHERE state = $1 LIMIT $2";
+const ASSOCIATION: &str = "SELECT eid FROM device_listing WHERE association = $1 LIMIT $2";
+const EIDS: &str = "SELECT eid FROM device_listing WHERE eid >= $1 AND eid < $2 LIMIT $3";
+
+/// Adds what stands in other tables.
+pub(crate) fn complete(tx: &ReadTx<'_>, row: ListingRow) -> Result<ListedDevice, SqlError> {
+    let eid = row.eid.to_string();
+    let enabled = tx.query_optional(
+        "SELECT iccid, name, provider FROM profile WHERE eid = $1 AND state = 'enabled'",
+        params![eid],
+        |row| {
+            Ok(EnabledProfile {
+                iccid: parsed(row, 0)?,
+                name: row.get(1)?,
+                provider: row.get(2)?,
+            })
+        },
+    )?;
+    let last_ended: Option<OperationState> =
+        tx.query_optional(LAST_ENDED, params![eid], |row| parsed(row, 0))?;
+    Ok(ListedDevice {
+        eid: row.eid,
+        label: row.label,
+        fleet: row.fleet,
+        state: row.state,
+        association: row.association,
+        registered_at: row.registered_at,
+        contact: devices::contact(tx, row.eid)?,
+        enabled,
+        open_operations: super::operations::open_count(tx, row.eid)?,
+        last_ended,
+        tags: tags::of_device(tx, row.eid)?,
+    })
+}
+
+const LAST_ENDED: &str = "SELECT state FROM operation WHERE eid = $1 AND state NOT IN ('queued', 'in-flight') \
+     ORDER BY id DESC LIMIT 1";
+
+/// One list of operations.
+pub(crate) enum OperationWalk {
+    All,
+    OfIntent(OperationState),
+    OfActor,
+    OfFleet(String, OperationState),
+}
+
+macro_rules! operation_ids {
+    ($matches:literal, $list:literal) => {
+        concat!(
+            "SELECT id, fleet, CASE WHEN ",
+            $matches,
+            " THEN 1 ELSE 0 END FROM operation WHERE ",
+            $list,
+            "id < $1 AND id >= $2 AND ($7 IS NULL OR fleet = $7) ORDER BY id DESC LIMIT $3"
+        )
+    };
+}
+
+impl OperationWalk {
+    fn text(&self) -> &'static str {
+        match self {
+            Self::All => operation_ids!("$4 IS NULL OR state = $4", ""),
+            Self::OfIntent(_) => {
+                operation_ids!(
+                    "$5 IS NULL OR actor = $5",
+                    "intent = $6 AND state = $4 AND "
+                )
+            }
+            Self::OfActor => operation_ids!("$4 IS NULL OR state = $4", "actor = $5 AND "),
+            Self::OfFleet(..) => operation_ids!("1 = 1", "fleet = $7 AND state = $4 AND "),
+        }
+    }
+}
+
+/// Looks at so many operations of one list, the newest first.
+pub(crate) fn operation_ids(
+    tx: &ReadTx<'_>,
+    list: &OperationWalk,
+    query: &OperationQuery,
+    before: Option<Uuid>,
+    count: usize,
+    covers: impl Fn(&str) -> bool,
+) -> Result<Chunk<Uuid, Uuid>, SqlError> {
+    let (fleet, state) = match list {
+        OperationWalk::OfFleet(fleet, state) => (Some(fleet), Some(*state)),
+        OperationWalk::OfIntent(state) => (None, Some(*state)),
+        OperationWalk::All | OperationWalk::OfActor => (None, query.state),
+    };
+    // A UUIDv7 begins with the millisecond in which it was made.
+    let since = u64::try_from(query.since.unwrap_or(0)).unwrap_or(0);
+    let since = Uuid::from_u128(u128::from(since & 0xFFFF_FFFF_FFFF) << 80);
+    let mut chunk = Chunk::none();
+    tx.query_each(
+        list.text(),
+        params![
+            before.map_or_else(|| BEHIND_DIGITS.to_owned(), |id| id.to_string()),
+            since.to_string(),
+            i64::try_from(count).unwrap_or(i64::MAX),
+            state.map(|state| state.to_string()),
+            query.actor,
+            query.intent.map(|intent| intent.to_string()),
+            fleet
+        ],
+        |row| -> Result<(), SqlError> {
+            let id: Uuid = parsed(row, 0)?;
+            chunk.examined += 1;
+            chunk.last = Some(id);
+            if row.get::<_, i64>(2)? == 1 && covers(text_of(row, 1)?) {
+                chunk.rows.push_back((id, id));
+            }
+            Ok(())
+        },
+    )?;
+    Ok(chunk)
+}
