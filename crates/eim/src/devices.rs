@@ -2,10 +2,10 @@
 
 use pki::ChainError;
 use rsp::ids::Eid;
-use serde_json::json;
 use store::SqlError;
 
 use crate::actor::Actor;
+use crate::pending;
 use crate::tables::{devices, events, inventory, notifications};
 use crate::{
     AssociatedEim, Contact, Device, DeviceState, Eim, Event, Notification, Profile, StorageError,
@@ -33,6 +33,14 @@ impl DeviceData {
             label: None,
             association_token: None,
             certificates: None,
+        }
+    }
+
+    pub(crate) fn enrichment(&self) -> devices::Enrichment {
+        devices::Enrichment {
+            label: self.label.clone(),
+            association_token: self.association_token,
+            certificates: self.certificates.clone(),
         }
     }
 }
@@ -99,33 +107,13 @@ impl Eim {
         data: DeviceData,
     ) -> Result<Device, DeviceError> {
         let eid = data.eid;
-        let is_long = |label: &String| label.chars().count() > LABEL_CHARACTERS_MAX;
-        if data.label.as_ref().is_some_and(is_long) {
-            return Err(DeviceError::Label {
-                limit: LABEL_CHARACTERS_MAX,
-            });
-        }
-        if let Some((euicc, eum)) = &data.certificates {
-            self.verify_certificates(eid, euicc, eum)
-                .map_err(DeviceError::Certificates)?;
+        self.check_data(&data)?;
+        if data.certificates.is_some() {
             self.forget_key(eid);
         }
-        let enriched = self.event(
-            eid,
-            actor,
-            "device-enriched",
-            json!({
-                "label": data.label,
-                "certificates": data.certificates.is_some(),
-                "association_token": data.association_token.is_some(),
-            }),
-        );
-        let row = devices::Enrichment {
-            label: data.label,
-            association_token: data.association_token,
-            certificates: data.certificates,
-        };
+        let row = data.enrichment();
         let at = self.now_ms();
+        let enriched = pending::enriched(self.new_id(), eid, at, &actor.to_string(), &row);
         self.change(eid, move |tx| {
             let device = devices::find(tx, eid)?.ok_or(DeviceError::Unknown(eid))?;
             if device.state == DeviceState::Retired {
@@ -136,6 +124,23 @@ impl Eim {
             devices::find(tx, eid)?.ok_or(DeviceError::Unknown(eid))
         })
         .await
+    }
+
+    /// What can be said against it without looking at the device.
+    pub(crate) fn check_data(&self, data: &DeviceData) -> Result<(), DeviceError> {
+        let is_long = |label: &String| label.chars().count() > LABEL_CHARACTERS_MAX;
+        if data.label.as_ref().is_some_and(is_long) {
+            return Err(DeviceError::Label {
+                limit: LABEL_CHARACTERS_MAX,
+            });
+        }
+        match &data.certificates {
+            Some((euicc, eum)) => self
+                .verify_certificates(data.eid, euicc, eum)
+                .map(|_| ())
+                .map_err(DeviceError::Certificates),
+            None => Ok(()),
+        }
     }
 
     /// One device.

@@ -197,6 +197,7 @@ pub(crate) fn reassociate(tx: &Tx<'_>, eid: Eid, at: i64) -> Result<bool, SqlErr
 }
 
 /// What an operator knows of a device. Absent members leave the old value.
+#[derive(Clone)]
 pub(crate) struct Enrichment {
     pub(crate) label: Option<String>,
     pub(crate) association_token: Option<i64>,
