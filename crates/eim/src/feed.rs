@@ -18,7 +18,8 @@ use crate::actor::Actor;
 use crate::authority::AuthorityError;
 use crate::openings::unsealed;
 use crate::operations::OperationDraft;
-use crate::tables::{devices, feed, openings, operations};
+use crate::pending;
+use crate::tables::{self, devices, feed, openings, operations};
 use crate::{Eim, EventDraft, OperationState, Outcome, StorageError};
 
 /// Devices that one transaction is about at most: the store has one writer, and polls wait for it.
@@ -75,6 +76,8 @@ enum Step {
     Register {
         fleet: String,
         event: EventDraft,
+        /// The intent that does, and the id of the event about what operators gave with it.
+        intent: Option<(IntentId, Uuid)>,
     },
     Retire {
         event: EventDraft,
@@ -211,15 +214,22 @@ impl Eim {
                     failure: self.new_id(),
                 }
             }
-            FeedItem::Registered { fleet, by, .. } => Step::Register {
-                fleet: fleet.to_string(),
-                event: self.event(
-                    eid,
-                    &Actor::principal(by),
-                    "device-registered",
-                    json!({ "fleet": fleet }),
-                ),
-            },
+            FeedItem::Registered {
+                fleet, by, intent, ..
+            } => {
+                // Other certificates may have come with the registration.
+                self.forget_key(eid);
+                Step::Register {
+                    fleet: fleet.to_string(),
+                    event: self.event(
+                        eid,
+                        &Actor::principal(by),
+                        "device-registered",
+                        json!({ "fleet": fleet }),
+                    ),
+                    intent: intent.map(|id| (id, self.new_id())),
+                }
+            }
             FeedItem::Retired { by, .. } => Step::Retire {
                 event: self.event(eid, &Actor::principal(by), "device-retired", json!({})),
                 outcome: summary(format!("the device was retired by {by}")),
@@ -285,6 +295,7 @@ impl Eim {
             })
             .await?;
         }
+        self.forget_pending(id).await?;
         Ok(self.forget_openings(id).await?)
     }
 
@@ -297,6 +308,7 @@ impl Eim {
         self.store
             .write_async(move |tx| -> Result<(), StorageError> {
                 openings::prune(tx, now)?;
+                tables::pending::prune(tx, now)?;
                 Ok(())
             })
             .await
@@ -305,17 +317,18 @@ impl Eim {
     }
 
     /// As [`Eim::change`], about many devices.
-    async fn change_many<T, E, F>(&self, eids: Vec<Eid>, verb: F) -> Result<T, E>
+    pub(crate) async fn change_many<T, E, F>(&self, eids: Vec<Eid>, verb: F) -> Result<T, E>
     where
         F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<store::StoreFault> + Send + 'static,
     {
-        let looks = Arc::clone(&self.looks);
+        let (looks, pulse) = (Arc::clone(&self.looks), Arc::clone(&self.pulse));
         let after = move || {
             for eid in eids {
                 looks.forget(eid);
             }
+            pulse.beat();
         };
         self.store
             .write_async_then(verb, after)
@@ -389,9 +402,16 @@ impl Step {
                 };
                 event.append(tx)?;
             }
-            Self::Register { fleet, event } => {
+            Self::Register {
+                fleet,
+                event,
+                intent,
+            } => {
                 if devices::register(tx, eid, fleet, at)? {
                     event.append(tx)?;
+                }
+                if let Some((intent, event)) = intent {
+                    pending::hand_over(tx, *intent, eid, *event, at)?;
                 }
             }
             Self::Retire { event, outcome } => {
