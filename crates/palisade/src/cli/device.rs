@@ -40,7 +40,7 @@ enum Command {
     ///
     /// Columns: eid, label, association_token; only the first is needed. A first line with these names may put them in
     /// another order. A bad line costs only itself. Labels and tokens are given to the devices once they are
-    /// registered; if that needs an approval first, run the command again afterwards with --data-only.
+    /// registered; if that needs an approval first, the eIM keeps them until then, and forgets them if it is refused.
     #[command(
         after_help = "Examples:\n  palisade device import fleet.csv --fleet meters\n  cut -f1 eids.txt | palisade device import -\n  palisade device import fleet.csv --data-only"
     )]
@@ -329,27 +329,32 @@ fn register(args: &RegisterArgs, format: Format) -> anyhow::Result<()> {
         devices,
     };
     let asked = args.asking.ask(&server, action, along)?;
+    let has_data = !data.is_empty();
+    let intent = asked.waits().then(|| text(&asked.status, "id"));
+    let refused = enrich(&server, intent, vec![data])?.into_iter().next();
     if asked.waits() {
         asked.say(format)?;
-        if !data.is_empty() {
+        if let Some((_, reason)) = refused {
+            bail!("the registration waits; what came along was not taken: {reason}");
+        }
+        if has_data {
             output::note(
-                "Its label, token and certificates are not kept; give them once it is registered, with `palisade device import - --data-only`",
+                "its label, token and certificates are kept, and given to it when it is registered",
             );
         }
         return Ok(());
     }
-    if let Some(refused) = enrich(&server, vec![data])?.into_iter().next() {
-        bail!(
-            "the device is registered; what came along was not taken: {}",
-            refused.1
-        );
+    if let Some((_, reason)) = refused {
+        bail!("the device is registered; what came along was not taken: {reason}");
     }
     print_device(&server.get(&format!("/v1/devices/{eid}"))?, format)
 }
 
-/// Gives the eIM what is known of registered devices. EIDs of those that did not take it, with the reason.
+/// Gives the eIM what is known of registered devices, or of those that an intent is to register. EIDs of those that did not take
+/// it, with the reason.
 fn enrich(
     server: &Client,
+    intent: Option<&str>,
     devices: Vec<DeviceEnrichment>,
 ) -> anyhow::Result<Vec<(String, String)>> {
     const AT_A_TIME: usize = 10_000;
@@ -357,10 +362,14 @@ fn enrich(
         .into_iter()
         .filter(|device| !device.is_empty())
         .collect();
+    let intent = intent
+        .map(|id| id.parse().context("the intent's id cannot be read"))
+        .transpose()?;
     let mut refused = Vec::new();
     for part in devices.chunks(AT_A_TIME) {
         let request = EnrichDevices {
             devices: part.to_vec(),
+            intent,
         };
         let report = server.post("/v1/devices/data", &request)?;
         for device in list(&report, "devices") {
@@ -404,25 +413,30 @@ fn import(
             }
         }
     }
-    if waiting.is_none() {
-        let data = listed.devices.iter().map(|(_, _, device)| device.clone());
-        let refused = enrich(&server, data.collect())?;
-        let reasons: std::collections::HashMap<String, String> = refused.into_iter().collect();
-        let lines: Vec<(usize, String, String)> = listed
-            .devices
-            .iter()
-            .filter_map(|(line, eid, _)| {
-                let reason = reasons.get(&eid.to_string())?;
-                Some((
-                    *line,
-                    eid.to_string(),
-                    format!("its data were not taken: {reason}"),
-                ))
-            })
-            .collect();
-        for (line, eid, reason) in lines {
-            listed.refuse(line, &eid, reason);
-        }
+    let data: Vec<DeviceEnrichment> = listed
+        .devices
+        .iter()
+        .map(|(_, _, device)| device.clone())
+        .collect();
+    let kept = match &waiting {
+        Some(_) => data.iter().filter(|device| !device.is_empty()).count(),
+        None => 0,
+    };
+    let intent = waiting.as_ref().map(|asked| text(&asked.status, "id"));
+    let refused = enrich(&server, intent, data)?;
+    let kept = kept.saturating_sub(refused.len());
+    let reasons: std::collections::HashMap<String, String> = refused.into_iter().collect();
+    let lines: Vec<(usize, String, String)> = listed
+        .devices
+        .iter()
+        .filter_map(|(line, eid, _)| {
+            let eid = eid.to_string();
+            let reason = format!("its data were not taken: {}", reasons.get(&eid)?);
+            Some((*line, eid, reason))
+        })
+        .collect();
+    for (line, eid, reason) in lines {
+        listed.refuse(line, &eid, reason);
     }
     listed.refused.sort_by_key(|refused| refused.line);
     match format {
@@ -430,6 +444,7 @@ fn import(
             "registered": registered,
             "refused": listed.refused,
             "waiting": waiting.as_ref().map(|asked| asked.status.clone()),
+            "data_kept": kept,
         }))?,
         Format::Table => {
             let mut table = Table::new(&["line", "eid", "refused because"]);
@@ -446,6 +461,11 @@ fn import(
             ))?;
             if let Some(asked) = &waiting {
                 asked.say(format)?;
+                if kept > 0 {
+                    output::note(&format!(
+                        "labels and tokens of {kept} devices are kept, and given to them when they are registered"
+                    ));
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Bodies of requests.
 
+use intent::IntentId;
 use rsp::ids::Eid;
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +10,11 @@ use console::Problem;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnrichDevices {
-    /// Registered devices.
+    /// Registered devices, or those that the intent is to register.
     pub(crate) devices: Vec<DeviceEnrichment>,
+    /// The intent whose approval is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) intent: Option<IntentId>,
 }
 
 /// What is known of a registered device beforehand. What is absent stays as it is.
@@ -40,6 +44,8 @@ pub(super) struct Enriched {
     pub(super) eid: String,
     /// Why it was not taken.
     pub(super) refused: Option<Problem>,
+    /// Whether it is kept until the device is registered.
+    pub(super) waits: bool,
 }
 
 impl DeviceEnrichment {

@@ -82,7 +82,38 @@ pub(super) async fn intent(State(server): Server, Path(text): Path<String>) -> A
         Err(error) => return Err(Problem::no_authority(&error)),
     };
     insert(&mut status, "operations", operations(&server, id)?);
+    let pending = server.eim.pending_data(id)?;
+    if pending > 0 {
+        insert(&mut status, "pending_data", pending.into());
+    }
     Ok(Json(status))
+}
+
+/// Until when a registration waits to be decided, in milliseconds since 1970; none if its devices are registered.
+pub(super) async fn waits_until(server: &Shared, id: IntentId) -> Result<Option<i64>, Problem> {
+    let status = match server.authority.intent(id).await {
+        Ok(Ok(status)) => status,
+        Ok(Err(refusal)) => return Err(Problem::refused(&refusal)),
+        Err(error) => return Err(Problem::no_authority(&error)),
+    };
+    let member = |pointer: &str| status.pointer(pointer).and_then(Value::as_str);
+    if member("/intent/action/type") != Some("register-devices") {
+        return Err(Problem::invalid(
+            "the intent registers no devices".to_owned(),
+        ));
+    }
+    let expires_at = status.pointer("/intent/expires_at").and_then(Value::as_i64);
+    match member("/state") {
+        Some("waiting") => Ok(expires_at),
+        Some("done" | "approved") => {
+            follow(server).await;
+            Ok(None)
+        }
+        state => Err(Problem::invalid(format!(
+            "the registration is {}, so nothing is kept for its devices; register them anew",
+            state.unwrap_or("over")
+        ))),
+    }
 }
 
 /// `POST /v1/intents/{id}/decisions`

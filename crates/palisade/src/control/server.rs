@@ -1,5 +1,6 @@
 //! The verbs of an eIM as a router.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,8 +12,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use edge::server::Counters;
-use eim::{Eim, OperationState};
+use eim::actor::Actor;
+use eim::{Eim, OperationState, PendingError};
 use http::{StatusCode, header};
+use intent::IntentId;
 use rsp::der::Element;
 use rsp::ids::Eid;
 use serde::Deserialize;
@@ -21,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::api::{EnrichDevices, Enriched};
+use super::api::{DeviceEnrichment, EnrichDevices, Enriched};
 use super::operator::Operator;
 use super::redaction::redacted;
 use super::{BODY_OCTETS_MAX, front};
@@ -248,6 +251,11 @@ async fn enrich_devices(
 ) -> Answer {
     let request: EnrichDevices = parse(body)?;
     let actor = operator.actor();
+    if let Some(intent) = request.intent
+        && let Some(expires_at) = front::waits_until(&server, intent).await?
+    {
+        return keep_data(&server, &actor, (intent, expires_at), request.devices).await;
+    }
     let mut report = Vec::with_capacity(request.devices.len());
     let mut under_way = JoinSet::new();
     for (index, device) in request.devices.into_iter().enumerate() {
@@ -267,7 +275,15 @@ async fn enrich_devices(
                     .map(Problem::from),
                 Err(reason) => Some(Problem::invalid(reason)),
             };
-            (index, Enriched { eid, refused })
+            let waits = false;
+            (
+                index,
+                Enriched {
+                    eid,
+                    refused,
+                    waits,
+                },
+            )
         });
     }
     while let Some(ended) = under_way.join_next().await {
@@ -275,6 +291,45 @@ async fn enrich_devices(
     }
     report.sort_by_key(|(index, _)| *index);
     let report: Vec<Enriched> = report.into_iter().map(|(_, one)| one).collect();
+    Ok(Json(json!({ "devices": encoded(&report)? })))
+}
+
+/// Keeps what is known of devices until the intent that registers them is decided.
+async fn keep_data(
+    server: &Shared,
+    actor: &Actor,
+    (intent, expires_at): (IntentId, i64),
+    devices: Vec<DeviceEnrichment>,
+) -> Answer {
+    let mut report = Vec::with_capacity(devices.len());
+    let mut places = HashMap::new();
+    let mut good = Vec::new();
+    for device in devices {
+        let mut refused = None;
+        match device.to_data() {
+            Ok(data) => {
+                places.insert(data.eid, report.len());
+                good.push(data);
+            }
+            Err(reason) => refused = Some(Problem::invalid(reason)),
+        }
+        report.push(Enriched {
+            eid: device.eid,
+            waits: refused.is_none(),
+            refused,
+        });
+    }
+    let kept = server.eim.keep_device_data(actor, intent, expires_at, good);
+    let refused = kept.await.map_err(|error| match error {
+        PendingError::Full => Problem::invalid(error.to_string()),
+        PendingError::Storage(error) => error.into(),
+    })?;
+    for (eid, error) in refused {
+        if let Some(one) = places.get(&eid).and_then(|place| report.get_mut(*place)) {
+            one.refused = Some(Problem::from(error));
+            one.waits = false;
+        }
+    }
     Ok(Json(json!({ "devices": encoded(&report)? })))
 }
 
