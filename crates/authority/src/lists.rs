@@ -57,7 +57,11 @@ impl State {
     /// What the eIM has to know of what happened behind entry `after`. Entries from `durable` on are not told yet.
     pub fn feed(&self, after: u64, durable: u64, now: i64) -> Feed {
         let (items, next) = self.intents.feed(after, durable, now);
-        Feed { items, next }
+        Feed {
+            items,
+            next,
+            forgotten: self.intents.forgotten_behind(after),
+        }
     }
 
     /// Whether somebody has a role to propose such a thing for a fleet, or for everything.

@@ -596,7 +596,7 @@ fn is_passing(refusal: &Refusal) -> bool {
 }
 
 /// The code as the authority's interface writes it.
-fn code_word(code: RefusalCode) -> String {
+pub(crate) fn code_word(code: RefusalCode) -> String {
     match serde_json::to_value(code) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use intent::action::Action;
-use intent::api::FeedItem;
+use intent::api::{FeedItem, RefusalCode};
 use intent::command::Command;
 use intent::{Intent, IntentId, Principal};
 use rsp::ids::Eid;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::actor::Actor;
 use crate::authority::AuthorityError;
+use crate::delivery::code_word;
 use crate::openings::unsealed;
 use crate::operations::OperationDraft;
 use crate::pending;
@@ -68,8 +69,8 @@ pub(crate) struct Progress {
 enum Step {
     Operation {
         draft: OperationDraft,
-        /// Why it cannot be carried out.
-        flaw: Option<String>,
+        /// How it ends at once, and why, if it cannot be carried out.
+        end: Option<(OperationState, String)>,
         /// Of the event that says so.
         failure: Uuid,
     },
@@ -126,6 +127,14 @@ impl Eim {
             if news.next == cursor {
                 break;
             }
+            if let Some(forgotten) = news.forgotten {
+                tracing::warn!(
+                    cursor,
+                    forgotten,
+                    "the authority's feed was not followed for so long that intents expired meanwhile of which it tells no \
+                     more: no operations come of them. `palisade ledger show` shows them, between these entries"
+                );
+            }
             taken += news.items.len();
             if !news.items.is_empty() || news.next - stored > CURSOR_LAG {
                 self.take_items(&news.items, news.next).await?;
@@ -143,6 +152,11 @@ impl Eim {
             if let FeedItem::Cancelled { id, by } = item {
                 self.write_page(std::mem::take(&mut page), None).await?;
                 self.cancel_all(*id, by).await?;
+                continue;
+            }
+            if let FeedItem::Thawed { .. } = item {
+                self.write_page(std::mem::take(&mut page), None).await?;
+                self.wake_frozen().await?;
                 continue;
             }
             let order = self.order(item)?;
@@ -203,14 +217,18 @@ impl Eim {
                     order.commands,
                     order.intent.expires_at,
                 );
-                let flaw = match (Command::check(order.commands), order.is_complete) {
-                    (Err(error), _) => Some(format!("this version cannot carry it out: {error}")),
-                    (Ok(_), false) => Some(NO_OPENINGS.to_owned()),
+                let failed = |why: String| Some((OperationState::Failed, why));
+                let end = match (Command::check(order.commands), order.is_complete) {
+                    _ if order.intent.expires_at <= self.now_ms() => {
+                        Some((OperationState::Expired, TOO_LATE.to_owned()))
+                    }
+                    (Err(error), _) => failed(format!("this version cannot carry it out: {error}")),
+                    (Ok(_), false) => failed(NO_OPENINGS.to_owned()),
                     (Ok(_), true) => None,
                 };
                 Step::Operation {
                     draft,
-                    flaw,
+                    end,
                     failure: self.new_id(),
                 }
             }
@@ -238,7 +256,7 @@ impl Eim {
                 event: self.event(eid, &Actor::principal(by), "device-reassociable", json!({})),
                 outcome: summary(ASSOCIATED_ANEW.to_owned()),
             },
-            FeedItem::Cancelled { .. } => return None,
+            FeedItem::Cancelled { .. } | FeedItem::Thawed { .. } => return None,
         })
     }
 
@@ -299,6 +317,33 @@ impl Eim {
         Ok(self.forget_openings(id).await?)
     }
 
+    /// Lets what was held because something was frozen be asked for again with the next poll.
+    async fn wake_frozen(&self) -> Result<(), FollowError> {
+        let frozen = code_word(RefusalCode::Frozen);
+        let limit = u32::try_from(PAGE).unwrap_or(u32::MAX);
+        let mut behind = None;
+        loop {
+            let now = self.now_ms();
+            let held = self.read(|tx| -> Result<_, SqlError> {
+                feed::held(tx, &frozen, now, behind, limit)
+            })?;
+            let Some(last) = held.last() else {
+                return Ok(());
+            };
+            behind = Some(*last);
+            self.change_many(
+                held.iter().map(|(eid, _)| *eid).collect(),
+                move |tx| -> Result<(), StorageError> {
+                    for (_, operation) in &held {
+                        feed::wake(tx, *operation, now)?;
+                    }
+                    Ok(())
+                },
+            )
+            .await?;
+        }
+    }
+
     async fn prune_openings(&self, progress: &mut Progress) -> Result<(), FollowError> {
         let now = self.now_ms();
         if now - progress.pruned_at < PRUNE_EVERY_MS {
@@ -338,6 +383,8 @@ impl Eim {
 }
 
 const NO_OPENINGS: &str = "its activation or confirmation code did not reach this eIM: propose it again, with the openings";
+const TOO_LATE: &str = "its intent expired before this eIM learned of it, and nothing was signed for this device: propose it anew \
+     if it is still wanted";
 const ASSOCIATED_ANEW: &str = "the device was to be associated anew while this package was under way; whether it was executed \
      is not known";
 
@@ -358,7 +405,7 @@ fn eids_of(item: &FeedItem) -> &[String] {
         | FeedItem::Registered { eids, .. }
         | FeedItem::Retired { eids, .. }
         | FeedItem::Reassociable { eids, .. } => eids,
-        FeedItem::Cancelled { .. } => &[],
+        FeedItem::Cancelled { .. } | FeedItem::Thawed { .. } => &[],
     }
 }
 
@@ -381,15 +428,15 @@ impl Step {
         match self {
             Self::Operation {
                 draft,
-                flaw,
+                end,
                 failure,
             } => {
                 let is_full = operations::open_count(tx, eid)? >= limit;
-                if !draft.insert(tx)? || !(is_full || flaw.is_some()) {
+                let full = || (OperationState::Failed, queue_full(limit));
+                let end = end.clone().or_else(|| is_full.then(full));
+                let (true, Some((state, why))) = (draft.insert(tx)?, end) else {
                     return Ok(());
-                }
-                let why = flaw.clone().unwrap_or_else(|| queue_full(limit));
-                let state = OperationState::Failed;
+                };
                 let detail = json!({ "operation": draft.id(), "state": state, "summary": why });
                 operations::finish(tx, draft.id(), state, &summary(why), None, at)?;
                 let event = EventDraft {

@@ -414,6 +414,17 @@ impl MachineKey {
 pub struct NoNetwork;
 
 impl Network {
+    /// Whether the address is in it, or both are of the host itself: 127.0.0.1 and ::1 are one place.
+    pub fn contains_or_is_local(&self, address: std::net::IpAddr) -> bool {
+        let loopback: [std::net::IpAddr; 2] = [
+            std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::Ipv6Addr::LOCALHOST.into(),
+        ];
+        self.contains(address)
+            || (address.to_canonical().is_loopback()
+                && loopback.iter().any(|local| self.contains(*local)))
+    }
+
     /// Whether the address is in it.
     pub fn contains(&self, address: std::net::IpAddr) -> bool {
         use std::net::IpAddr::{V4, V6};
@@ -497,6 +508,11 @@ mod tests {
         let six: Network = "2001:db8::/32".parse().unwrap();
         assert!(six.contains("2001:db8:ffff::1".parse().unwrap()));
         assert!(!six.contains("2001:db9::1".parse().unwrap()));
+        let local: Network = "::1/128".parse().unwrap();
+        let v4: std::net::IpAddr = "127.0.0.1".parse().unwrap();
+        assert!(local.contains_or_is_local(v4) && !local.contains(v4));
+        assert!(!local.contains_or_is_local("192.0.2.1".parse().unwrap()));
+        assert!(!network.contains_or_is_local(v4));
         for bad in [
             "192.0.2.1/24",
             "192.0.2.0/33",

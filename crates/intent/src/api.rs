@@ -134,13 +134,18 @@ pub struct Feed {
     pub items: Vec<FeedItem>,
     /// Ask with this next time.
     pub next: u64,
+    /// Up to this position there were intents behind the one asked for that expired while devices were left, so long ago that
+    /// they are not told any more; none if nothing was left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<u64>,
 }
 
 /// One thing the eIM has to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FeedItem {
-    /// Packages are to be delivered.
+    /// Packages are to be delivered. If the intent has expired, they are not: it is told so that there is an end on record for
+    /// each device for which none was signed or released.
     Approved {
         /// The intent.
         id: IntentId,
@@ -182,6 +187,11 @@ pub enum FeedItem {
         /// Which.
         eids: Vec<String>,
         /// Who asked for it.
+        by: Principal,
+    },
+    /// Something is not frozen any more: what was refused for that is worth asking for again.
+    Thawed {
+        /// Who proposed the thaw.
         by: Principal,
     },
 }

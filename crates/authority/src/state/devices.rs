@@ -14,10 +14,12 @@ use crate::state::Misfit;
 use crate::state::keys::SigningKeys;
 use crate::state::usage::{Span, Window};
 
-/// Packages without an answer that are kept for one device. An eUICC that answers none of so many will not answer the first.
-pub const UNANSWERED_MAX: usize = 32;
+/// Packages that the eUICC may still answer, kept for one device. The octets of the oldest beyond are not given again.
+pub const UNANSWERED_MAX: usize = 16;
 /// Packages with an answer that are kept for one device, in case that the answer to them was lost.
 const ANSWERED_KEPT: usize = 2;
+/// Packages of which the octets are gone, kept for one device: enough to verify a late result, and to say what it answers.
+pub const TRACES_KEPT: usize = 8;
 /// Results of one eUICC of which it is known that they were recorded.
 const RESULTS_KEPT: usize = 32;
 /// Entries about managing a device that its history refers to.
@@ -47,6 +49,9 @@ pub struct Device {
     counter: i64,
     #[serde(rename = "o", skip_serializing_if = "BTreeMap::is_empty", default)]
     orders: BTreeMap<i64, Order>,
+    /// Packages before those, by counter.
+    #[serde(rename = "l", skip_serializing_if = "Vec::is_empty", default)]
+    traces: Vec<(i64, Trace)>,
     #[serde(rename = "d", skip_serializing_if = "Vec::is_empty", default)]
     results: Vec<Known>,
     #[serde(rename = "i", skip_serializing_if = "Option::is_none", default)]
@@ -102,6 +107,26 @@ pub struct Order {
     #[serde(rename = "k")]
     pub key: Digest,
     /// The key that the eUICC accepts once it answers that it adopted it.
+    #[serde(rename = "x", skip_serializing_if = "Option::is_none", default)]
+    pub adopts: Option<Digest>,
+    /// Whether the eUICC has answered.
+    #[serde(rename = "d")]
+    pub is_answered: bool,
+}
+
+/// What is left of a package whose octets nobody can need any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    /// Its entry.
+    #[serde(rename = "n")]
+    pub number: u64,
+    /// The association token that the signature covers.
+    #[serde(rename = "t")]
+    pub token: Option<i64>,
+    /// How many commands it has; none if they cannot be read.
+    #[serde(rename = "c")]
+    pub commands: Option<usize>,
+    /// The key that the eUICC accepts once it answers that it adopted it, if it still can.
     #[serde(rename = "x", skip_serializing_if = "Option::is_none", default)]
     pub adopts: Option<Digest>,
     /// Whether the eUICC has answered.
@@ -215,7 +240,17 @@ impl Device {
         self.orders.get(&counter)
     }
 
-    /// The package of an account, if it is kept, with its counter.
+    /// What is known of the package of a counter, whether its octets are kept or not.
+    pub fn trace(&self, counter: i64) -> Option<Trace> {
+        let kept = self.orders.get(&counter).map(Trace::of);
+        kept.or_else(|| {
+            let mut traces = self.traces.iter();
+            let (_, trace) = traces.find(|(known, _)| *known == counter)?;
+            Some(*trace)
+        })
+    }
+
+    /// The package of an account, if it is kept, with its counter. There are at most [`UNANSWERED_MAX`] and a few.
     pub fn order_of(&self, account: &Account) -> Option<(i64, &Order)> {
         let mut orders = self.orders.iter().rev();
         let (counter, order) = orders.find(|(_, order)| order.account == *account)?;
@@ -245,7 +280,7 @@ impl Device {
         }
         let Some(seq_number) = seq_number else {
             // Not kept by eUICCs: hearing it for a package of long ago means that somebody kept it.
-            let is_open = self.order(counter).is_some_and(|order| !order.is_answered);
+            let is_open = self.trace(counter).is_some_and(|trace| !trace.is_answered);
             return match is_open || counter > self.counter {
                 true => News::New,
                 false => News::Stale,
@@ -267,8 +302,15 @@ impl Device {
         let (Some(_), Some(association)) = (&self.fleet, &self.association) else {
             return Vec::new();
         };
-        let adopted = self.orders.values().filter(|order| !order.is_answered);
-        let mut keys: Vec<Digest> = adopted.filter_map(|order| order.adopts).collect();
+        let orders = self.orders.values();
+        let orders = orders.map(|order| (order.is_answered, order.adopts));
+        let traces = self.traces.iter();
+        let traces = traces.map(|(_, trace)| (trace.is_answered, trace.adopts));
+        let mut keys: Vec<Digest> = orders
+            .chain(traces)
+            .filter(|(is_answered, _)| !is_answered)
+            .filter_map(|(_, adopts)| adopts)
+            .collect();
         keys.push(association.eim_key);
         keys.sort_unstable();
         keys.dedup();
@@ -302,6 +344,10 @@ impl Device {
                 self.association = None;
                 self.reassociable = false;
                 self.inventory = None;
+                // Nobody gives these octets again, nor is an answer taken before the device is associated anew.
+                for (counter, order) in std::mem::take(&mut self.orders) {
+                    self.leave_trace(counter, &order, None);
+                }
             }
             Event::DeviceReassociable { .. } => {
                 self.check_registered(number)?;
@@ -372,6 +418,9 @@ impl Device {
             for order in self.orders.values_mut() {
                 order.is_answered = true;
             }
+            for (_, trace) in &mut self.traces {
+                trace.is_answered = true;
+            }
         }
         self.association = Some(association);
         self.reassociable = false;
@@ -412,9 +461,10 @@ impl Device {
         let result = package::from_base64(&recorded.result)
             .and_then(|octets| package::Answer::parse(&octets).ok())
             .ok_or_else(|| Misfit::new(number, "what is recorded is no result"))?;
-        let association = self
+        let since = self
             .association
-            .as_mut()
+            .as_ref()
+            .map(|association| association.since)
             .ok_or_else(|| Misfit::new(number, "the device is not associated"))?;
         if result.counter() != recorded.counter {
             return Err(Misfit::new(number, "the result names another counter"));
@@ -426,36 +476,98 @@ impl Device {
         }
         self.results
             .push(Known(result.seq_number(), short(&result.digest())));
-        let Some(order) = self.orders.get_mut(&recorded.counter) else {
+        let Some(trace) = self.trace(recorded.counter) else {
             return Ok(());
         };
-        if recorded.package != Some(order.number) {
+        // None: when it was recorded, the package was not known any more.
+        if recorded
+            .package
+            .is_some_and(|package| package != trace.number)
+        {
             return Err(Misfit::new(number, "the result names another package"));
         }
-        let is_first = !std::mem::replace(&mut order.is_answered, true);
         // The eUICC signed over the token that the package was signed with, and no other.
-        if order.number > association.since {
-            association.token = order.token;
+        if let Some(association) = self.association.as_mut().filter(|_| trace.number > since) {
+            association.token = trace.token;
             association.is_proven = true;
-            if let Some(key) = order.adopts.filter(|_| is_first && recorded.success) {
+            let is_first = !trace.is_answered;
+            if let Some(key) = trace.adopts.filter(|_| is_first && recorded.success) {
                 association.eim_key = key;
             }
-            Inventory::take_in(&mut self.inventory, &order.package, &result);
+            if let Some(order) = self.orders.get(&recorded.counter) {
+                Inventory::take_in(&mut self.inventory, &order.package, &result);
+            }
+        }
+        if let Some(order) = self.orders.get_mut(&recorded.counter) {
+            order.is_answered = true;
+        }
+        for (counter, trace) in &mut self.traces {
+            trace.is_answered |= *counter == recorded.counter;
+        }
+        if result.seq_number().is_some() {
+            self.forget_orders_below(recorded.counter);
         }
         self.forget_orders();
         Ok(())
     }
 
+    /// Forgets the octets of packages that were not answered and will not run any more. An eUICC that executed a package refuses
+    /// those with lower counters (SGP.32 section 3.3.1): if one of these was executed, its result exists already. The key that
+    /// one of them would have had it adopt it did not adopt before: it would not have taken a later one signed with the other.
+    fn forget_orders_below(&mut self, counter: i64) {
+        let later = self.orders.split_off(&counter);
+        let passed = std::mem::replace(&mut self.orders, later);
+        for (counter, order) in passed {
+            match order.is_answered {
+                true => {
+                    self.orders.insert(counter, order);
+                }
+                false => self.leave_trace(counter, &order, None),
+            }
+        }
+        for (known, trace) in &mut self.traces {
+            if *known < counter {
+                trace.adopts = None;
+            }
+        }
+    }
+
     fn forget_orders(&mut self) {
-        let answered = self.orders.values().filter(|order| order.is_answered);
-        let mut excess = answered.count().saturating_sub(ANSWERED_KEPT);
-        self.orders.retain(|_, order| {
-            let goes = order.is_answered && excess > 0;
-            excess -= usize::from(goes);
-            !goes
-        });
+        let answered = self.orders.iter().filter(|(_, order)| order.is_answered);
+        let answered: Vec<i64> = answered.map(|(counter, _)| *counter).collect();
+        let excess = answered.len().saturating_sub(ANSWERED_KEPT);
+        for counter in answered.iter().take(excess) {
+            if let Some(order) = self.orders.remove(counter) {
+                self.leave_trace(*counter, &order, None);
+            }
+        }
         while self.orders.len() > UNANSWERED_MAX + ANSWERED_KEPT {
-            self.orders.pop_first();
+            if let Some((counter, order)) = self.orders.pop_first() {
+                self.leave_trace(counter, &order, order.adopts);
+            }
+        }
+    }
+
+    fn leave_trace(&mut self, counter: i64, order: &Order, adopts: Option<Digest>) {
+        let trace = Trace {
+            adopts,
+            ..Trace::of(order)
+        };
+        let place = self.traces.partition_point(|(known, _)| *known < counter);
+        self.traces.insert(place, (counter, trace));
+        let excess = self.traces.len().saturating_sub(TRACES_KEPT);
+        self.traces.drain(..excess);
+    }
+}
+
+impl Trace {
+    fn of(order: &Order) -> Self {
+        Self {
+            number: order.number,
+            token: order.token,
+            commands: package::commands(&order.package),
+            adopts: order.adopts,
+            is_answered: order.is_answered,
         }
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! Intents are kept until some days after they expired; what happened to older ones is in the ledger. Their nonces are
 //! forgotten with them: an expired intent is refused anyway, and time does not run backwards here.
+//!
+//! As long as it is kept, the feed tells of an intent that expired while devices were left: the eIM then knows of an end for
+//! each of them. How far the eIM has followed is not in the ledger, so time alone bounds this; an eIM that comes later is told
+//! up to where it missed something.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +34,12 @@ pub struct Intents {
     /// Lists of devices whose intent follows in the same commit.
     lists: BTreeMap<IntentId, EidList>,
     feed: BTreeMap<u64, Mark>,
+    /// The newest item of the feed that was forgotten with an intent that had expired while devices were left; 0 for none.
+    #[serde(default)]
+    forgotten: u64,
+    /// The newest item of the feed that tells of a thaw: it says what those before it said.
+    #[serde(default)]
+    thawed: Option<u64>,
 }
 
 /// An intent that was accepted.
@@ -92,6 +102,9 @@ enum Mark {
     },
     Reassociable {
         eids: EidList,
+        by: Principal,
+    },
+    Thawed {
         by: Principal,
     },
 }
@@ -165,15 +178,15 @@ impl Intents {
         self.open.is_empty()
     }
 
-    /// What happened behind entry `after` and before entry `durable`, at most some hundred items, and where to go on. What
-    /// expired meanwhile is left out.
+    /// What happened behind entry `after` and before entry `durable`, at most some hundred items, and where to go on. Of an
+    /// intent that expired meanwhile it names the devices for which nothing was signed or released.
     pub fn feed(&self, after: u64, durable: u64, now: i64) -> (Vec<FeedItem>, u64) {
         let mut items = Vec::new();
         let (mut devices, mut next) = (0u64, after);
         let first = std::ops::Bound::Excluded(after);
         for (number, mark) in self.feed.range((first, std::ops::Bound::Unbounded)) {
             if *number >= durable || items.len() >= FEED_ITEMS || devices >= FEED_DEVICES {
-                break;
+                return (items, next);
             }
             next = *number;
             if let Some((item, count)) = self.item(mark, now) {
@@ -181,21 +194,36 @@ impl Intents {
                 items.push(item);
             }
         }
-        (items, next)
+        // What is gone is not asked for again.
+        (items, next.max(self.forgotten))
+    }
+
+    /// Up to which item something was left out that whoever follows from `after` should have been told: an intent that
+    /// expired so long ago that it is not kept any more, while devices were left.
+    pub fn forgotten_behind(&self, after: u64) -> Option<u64> {
+        (self.forgotten > after).then_some(self.forgotten)
     }
 
     fn item(&self, mark: &Mark, now: i64) -> Option<(FeedItem, usize)> {
         let texts = |eids: &EidList| eids.as_slice().iter().map(Eid::to_string).collect();
         Some(match mark {
             Mark::Approved(id) => {
-                let open = self.open.get(id).filter(|open| !open.is_expired(now))?;
+                let open = self.open.get(id)?;
+                let eids: Vec<String> = match open.is_expired(now) {
+                    true => open.left().map(Eid::to_string).collect(),
+                    false => texts(&open.eids),
+                };
+                if eids.is_empty() {
+                    return None;
+                }
+                let count = eids.len();
                 let item = FeedItem::Approved {
                     id: *id,
                     intent: open.intent.clone(),
                     proposer: open.principal.clone(),
-                    eids: texts(&open.eids),
+                    eids,
                 };
-                (item, open.eids.as_slice().len())
+                (item, count)
             }
             Mark::Cancelled { id, by } => {
                 let item = FeedItem::Cancelled {
@@ -232,6 +260,7 @@ impl Intents {
                 };
                 (item, eids.as_slice().len())
             }
+            Mark::Thawed { by } => (FeedItem::Thawed { by: by.clone() }, 1),
         })
     }
 }
@@ -248,8 +277,11 @@ impl Intents {
             if let Some(open) = self.open.remove(&id) {
                 self.by_number.remove(&open.number);
                 self.nonces.remove(&open.intent.nonce);
+                let has_left = open.standing == Standing::Approved && open.left().next().is_some();
                 for mark in &open.marks {
-                    self.feed.remove(mark);
+                    if self.feed.remove(mark).is_some() && has_left {
+                        self.forgotten = self.forgotten.max(*mark);
+                    }
                 }
             }
         }
@@ -382,6 +414,17 @@ impl Intents {
         Ok(())
     }
 
+    /// What was frozen is not any more: whatever was refused for that is worth asking for again. The newest thaw says so for
+    /// all before it.
+    pub(crate) fn apply_thawed(&mut self, number: u64, intent: u64) -> Result<(), Misfit> {
+        let by = self.proposer(number, intent)?.clone();
+        if let Some(before) = self.thawed.replace(number) {
+            self.feed.remove(&before);
+        }
+        self.feed.insert(number, Mark::Thawed { by });
+        Ok(())
+    }
+
     /// A package of the intent was signed or released for a device.
     pub(crate) fn apply_done(
         &mut self,
@@ -481,6 +524,15 @@ impl OpenIntent {
     /// Whether it is about this device.
     pub fn is_about(&self, eid: &Eid) -> bool {
         self.eids.position(eid).is_some()
+    }
+
+    /// Devices for which no package of it was signed or released. None for what is not about packages.
+    fn left(&self) -> impl Iterator<Item = &Eid> {
+        let is_operation = matches!(self.intent.action, Action::Operate { .. });
+        let devices = (0u32..).zip(self.eids.as_slice());
+        devices
+            .filter(move |(position, _)| is_operation && !self.done.contains(position))
+            .map(|(_, eid)| eid)
     }
 
     /// Whether a package of it was signed or released for this device.

@@ -33,7 +33,7 @@ use usage::Usage;
 pub use eid_list::EidList;
 
 /// The layout of a serialized [`State`]. A snapshot of another version is not restored, the ledger is replayed instead.
-pub const SNAPSHOT_VERSION: u32 = 2;
+pub const SNAPSHOT_VERSION: u32 = 3;
 
 /// All that decides.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -234,10 +234,11 @@ impl State {
             Event::FreezeSet { scope, .. } => {
                 self.freezes.insert(scope.clone());
             }
-            Event::FreezeLifted { scope, .. } => {
+            Event::FreezeLifted { intent, scope } => {
                 if !self.freezes.remove(scope) {
                     return Err(Misfit::new(number, "what is not frozen cannot be thawed"));
                 }
+                self.intents.apply_thawed(number, *intent)?;
             }
             Event::SigningKeyAdded { .. } | Event::SigningKeyRetired { .. } => {
                 self.keys.apply(number, event)?;

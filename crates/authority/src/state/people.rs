@@ -323,20 +323,25 @@ impl Member {
         let inside = |address| {
             self.networks
                 .iter()
-                .any(|network| network.contains(address))
+                .any(|network| network.contains_or_is_local(address))
         };
-        match self.networks.is_empty() || from.is_some_and(inside) {
-            true => Ok(()),
-            false => Err(Refusal::new(
-                RefusalCode::NetworkRefused,
-                match from {
-                    Some(address) => format!("{name} may not act from {address}"),
-                    None => format!(
-                        "{name} may act from certain networks only, and where this came from is not known"
-                    ),
-                },
-            )),
+        if self.networks.is_empty() || from.is_some_and(inside) {
+            return Ok(());
         }
+        let networks: Vec<String> = self.networks.iter().map(ToString::to_string).collect();
+        let networks = networks.join(", ");
+        Err(Refusal::new(
+            RefusalCode::NetworkRefused,
+            match from {
+                Some(address) if address.is_loopback() => format!(
+                    "{name} may act from {networks} only, and this came from the eIM's own host: that would take the network 127.0.0.0/8 among them"
+                ),
+                Some(address) => format!("{name} may act from {networks} only, not from {address}"),
+                None => format!(
+                    "{name} may act from {networks} only, and where this came from is not known"
+                ),
+            },
+        ))
     }
 }
 

@@ -103,3 +103,47 @@ fn without_a_key_in_use_it_does_not_open() {
     let error = site.authority().set_signers(Vec::new()).unwrap_err();
     assert!(matches!(error, OpenError::SigningKeyMissing { .. }));
 }
+
+#[test]
+fn a_key_is_adopted_late_or_not_at_all() {
+    let mut generous = policy();
+    generous.quotas.reads_per_device_hour = 1_000;
+    let mut site = Site::new(generous);
+    let (old, new) = (digest(&key(1)), digest(&key(2)));
+    let mut devices = [site.device(0), site.device(1)];
+    site.keys.push(key(2));
+    site.authority().set_signers(site.parts().signers).unwrap();
+    site.agree(Action::AddSigningKey { spki_sha256: new });
+    let eids = [devices[0].eid, devices[1].eid];
+    let adopt = crate::testing::operate(&eids, Command::AdoptEimKey { spki_sha256: new });
+    let id = site.agree(adopt).id;
+    let counts = |site: &Site| {
+        let keys = keys(site);
+        let of = |key| keys.iter().find(|it| it.0 == key).map(|it| it.2);
+        (of(old), of(new))
+    };
+    let signed = [0, 1].map(|n| site.sign_intent(id, eids[n]).unwrap());
+    assert_eq!(counts(&site), (Some(2), Some(2)), "both may be adopting it");
+
+    // The answer of the first comes when the octets are long forgotten.
+    for n in 0..20 {
+        let account = Account::ListProfiles(format!("unanswered-{n}"));
+        site.sign(account, eids[0]).unwrap();
+    }
+    assert!(site.sign_intent(id, eids[0]).is_err(), "forgotten");
+    let result = devices[0].load(&signed[0].package);
+    site.record(eids[0], &result).unwrap();
+    assert_eq!(counts(&site), (Some(1), Some(2)));
+    site.reopen();
+    site.list(&mut devices[0], "with-the-new-key");
+
+    // The second never got its package, and executed a later one with the old key.
+    site.list(&mut devices[1], "with-the-old-key");
+    assert_eq!(
+        counts(&site),
+        (Some(1), Some(1)),
+        "it cannot adopt any more"
+    );
+    site.reopen();
+    assert_eq!(counts(&site), (Some(1), Some(1)));
+}

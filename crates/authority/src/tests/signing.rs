@@ -424,7 +424,7 @@ fn unsigned_packages_are_released_once_and_only_if_asked_for() {
         confirmation_code: None,
     };
     let id = site.operate(&[eid(0)], download);
-    let release = |id, eid| {
+    let release = |site: &Site, id, eid| {
         let account = Account::Intent(id);
         let mut answers = site
             .authority()
@@ -432,6 +432,13 @@ fn unsigned_packages_are_released_once_and_only_if_asked_for() {
             .unwrap();
         answers.pop().unwrap()
     };
+    let entries = site.authority().entries();
+    let refusal = release(&site, id, eid(0)).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::NotAssociated, "registered only");
+    assert!(refusal.message.contains("when it polls"), "{refusal}");
+    assert_eq!(site.authority().entries(), entries);
+    site.device(0);
+    let release = |id, eid| release(&site, id, eid);
     assert_eq!(code(release(id, eid(1))), RefusalCode::OutOfScope);
     let entries = site.authority().entries();
     release(id, eid(0)).unwrap();
@@ -450,4 +457,105 @@ fn unsigned_packages_are_released_once_and_only_if_asked_for() {
     site.authority().release(vec![reference]).unwrap()[0]
         .clone()
         .unwrap();
+}
+
+fn device_of(site: &Site, eid: Eid) -> crate::state::devices::Device {
+    let state = crate::service::read(&site.authority().shared.state);
+    state.devices.get(&eid).unwrap().clone()
+}
+
+fn kept(site: &Site, eid: Eid) -> Vec<i64> {
+    let device = device_of(site, eid);
+    (0..=device.counter())
+        .filter(|counter| device.order(*counter).is_some())
+        .collect()
+}
+
+/// The newest recorded result as its entry says it.
+fn newest_result(site: &Site) -> String {
+    let last = site.authority().entries() - 1;
+    let entries = (0..=last)
+        .rev()
+        .map(|number| site.authority().prove(number));
+    let mut entries = entries.map(|proven| proven.unwrap().entry.entry);
+    entries
+        .find(|entry| entry.contains("result.recorded"))
+        .unwrap()
+}
+
+#[test]
+fn what_the_euicc_went_past_is_forgotten_but_for_what_a_late_result_needs() {
+    let mut site = Site::new(policy());
+    let mut device = site.device(0);
+    let executed = site.operate(&[device.eid], enable(2));
+    let lost = site.operate(&[device.eid], enable(1));
+    let executed = (executed, site.sign_intent(executed, device.eid).unwrap());
+    let late = device.load(&executed.1.package);
+    let lost = (lost, site.sign_intent(lost, device.eid).unwrap());
+    assert_eq!(kept(&site, device.eid), [1, 2, 3]);
+    site.list(&mut device, "later");
+    assert_eq!(kept(&site, device.eid), [1, 4], "2 and 3 will not run");
+    for id in [executed.0, lost.0] {
+        let refusal = site.sign_intent(id, device.eid).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::WrongState);
+        assert!(refusal.message.contains("propose it anew"), "{refusal}");
+    }
+    // What was executed before is still believed, and tied to its package.
+    site.reopen();
+    site.record(device.eid, &late).unwrap();
+    let entry = newest_result(&site);
+    let package = format!("\"package\":{}", executed.1.entry);
+    assert!(
+        entry.contains(&package) && entry.contains("\"success\":true"),
+        "{entry}"
+    );
+    // The eUICC refuses the other one, over its signature. That is an answer, once.
+    let refused = device.load(&lost.1.package);
+    assert!(Answer::parse(&refused).unwrap().seq_number().is_none());
+    site.record(device.eid, &refused).unwrap();
+    let entries = site.authority().entries();
+    site.record(device.eid, &refused).unwrap();
+    assert_eq!(site.authority().entries(), entries);
+    let before = device_of(&site, device.eid);
+    site.reopen();
+    assert!(device_of(&site, device.eid) == before, "replayed");
+    let snapshot = serde_json::to_string(&before).unwrap();
+    let restored: crate::state::devices::Device = serde_json::from_str(&snapshot).unwrap();
+    assert!(restored == before);
+}
+
+#[test]
+fn packages_that_are_never_answered_do_not_pile_up() {
+    use crate::state::devices::{TRACES_KEPT, UNANSWERED_MAX};
+    let mut generous = policy();
+    generous.quotas.reads_per_device_hour = 1_000;
+    let mut site = Site::new(generous);
+    let mut device = site.device(0);
+    let mut packages = Vec::new();
+    for n in 0..40 {
+        let account = Account::ListProfiles(format!("unanswered-{n}"));
+        packages.push(site.sign(account, device.eid).unwrap());
+    }
+    let left = kept(&site, device.eid);
+    assert!(left.len() <= UNANSWERED_MAX + 2, "{left:?}");
+    let oldest = left.iter().find(|counter| **counter > 1).unwrap();
+    let traced = oldest - i64::try_from(TRACES_KEPT).unwrap() + 1;
+    let known = device_of(&site, device.eid);
+    assert!(known.trace(traced).is_some() && known.trace(traced - 2).is_none());
+    // One of which only a trace is left runs after all.
+    let package = packages.iter().find(|it| it.counter == traced).unwrap();
+    let result = device.load(&package.package);
+    site.record(device.eid, &result).unwrap();
+    let package = format!("\"package\":{}", package.entry);
+    assert!(newest_result(&site).contains(&package));
+    assert!(kept(&site, device.eid).contains(oldest), "it still can run");
+    // Retired, nothing of it is given again.
+    site.propose(Action::RetireDevices {
+        devices: intent::DeviceSet::one(device.eid),
+    })
+    .unwrap();
+    assert!(kept(&site, device.eid).is_empty());
+    let before = device_of(&site, device.eid);
+    site.reopen();
+    assert!(device_of(&site, device.eid) == before, "replayed");
 }

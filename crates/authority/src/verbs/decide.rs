@@ -159,6 +159,7 @@ fn complete(cx: &Context<'_>, open: &OpenIntent, reach: &Reach) -> Result<Vec<Ev
     check_proposer(cx.state, proposer, member, action, reach)?;
     let origin = Origin {
         number: open.number(),
+        name: proposer,
         member,
     };
     Ok(effects(cx, &origin, action, open.eids())?)

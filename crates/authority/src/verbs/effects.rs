@@ -26,7 +26,9 @@ const OVERLAP_MAX_MS: i64 = 31 * 86_400_000;
 pub(crate) struct Origin<'a> {
     /// Entry of the intent.
     pub(crate) number: u64,
-    /// Who proposed it, as they are now.
+    /// Who proposed it.
+    pub(crate) name: &'a Principal,
+    /// The same, as they are now.
     pub(crate) member: &'a Member,
 }
 
@@ -196,7 +198,7 @@ pub(crate) fn effects(
             }
         }
         Action::Freeze { scope } => {
-            check_freezable(cx, scope)?;
+            check_freezable(cx, origin, scope)?;
             Ok(vec![Event::FreezeSet {
                 intent,
                 scope: scope.clone(),
@@ -493,18 +495,66 @@ fn check_expiry(cx: &Context<'_>, expires_at: i64) -> Result<(), Refusal> {
     }
 }
 
-fn check_freezable(cx: &Context<'_>, scope: &FreezeScope) -> Result<(), Refusal> {
-    let target = match scope {
+fn check_freezable(
+    cx: &Context<'_>,
+    origin: &Origin<'_>,
+    scope: &FreezeScope,
+) -> Result<(), Refusal> {
+    let (name, target) = match scope {
         FreezeScope::Everything | FreezeScope::Fleet(_) => return Ok(()),
-        FreezeScope::Principal(name) => cx.state.people.member(name).ok_or_else(|| nobody(name))?,
-        FreezeScope::Credential(id) => cx.state.people.known(id)?.1,
+        FreezeScope::Principal(name) => {
+            let member = cx.state.people.member(name).ok_or_else(|| nobody(name))?;
+            (name, member)
+        }
+        FreezeScope::Credential(id) => {
+            let (name, member, _) = cx.state.people.known(id)?;
+            (name, member)
+        }
     };
-    match target.kind {
-        MemberKind::BreakGlass => refused(
+    if target.kind == MemberKind::BreakGlass {
+        return refused(
             RefusalCode::LastOne,
             "the break-glass key cannot be frozen: rotate it instead",
+        );
+    }
+    check_owner_can_answer(cx, origin, name, target, scope)
+}
+
+/// Whoever freezes an owner leaves another one who can do something about it: a thief with the passkey of one of two could
+/// otherwise silence the other, who would have to get up first. Themselves everybody may freeze.
+fn check_owner_can_answer(
+    cx: &Context<'_>,
+    origin: &Origin<'_>,
+    name: &Principal,
+    target: &Member,
+    scope: &FreezeScope,
+) -> Result<(), Refusal> {
+    let is_free = |name: &Principal, member: &Member, but: Option<&FreezeScope>| {
+        let frozen = |scope| cx.state.freezes.contains(&scope) || but == Some(&scope);
+        is_owner(member)
+            && member.can_act(cx.now)
+            && !frozen(FreezeScope::Principal(name.clone()))
+            && member.credentials.iter().any(|credential| {
+                credential.is_valid(cx.now)
+                    && !frozen(FreezeScope::Credential(credential.id.clone()))
+            })
+    };
+    if origin.member.kind == MemberKind::BreakGlass
+        || name == origin.name
+        || !is_free(name, target, None)
+    {
+        return Ok(());
+    }
+    let mut members = cx.state.people.members();
+    match members.any(|(name, member)| name != origin.name && is_free(name, member, Some(scope))) {
+        true => Ok(()),
+        false => refused(
+            RefusalCode::LastOne,
+            format!(
+                "no owner but {} could act any more if {name} was frozen: freeze everything or a fleet, which stops signing as well, or use the break-glass key",
+                origin.name
+            ),
         ),
-        _ => Ok(()),
     }
 }
 

@@ -84,7 +84,11 @@ fn accept(
         false => eids.as_slice().chunks(DEVICES_PER_ENTRY).collect(),
     };
     let number = cx.next.saturating_add(chunks.len() as u64);
-    let origin = Origin { number, member };
+    let origin = Origin {
+        number,
+        name,
+        member,
+    };
     let consequences = effects(cx, &origin, action, eids.as_slice())?;
     let (approvers, waived) = approvers(cx.state, cx.now, name, member, action, &reach);
 

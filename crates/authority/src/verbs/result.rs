@@ -6,7 +6,7 @@ use pki::PublicKey;
 use rsp::ids::Eid;
 
 use crate::event::{Actor, Event, Recorded};
-use crate::package::{self, Answer, NoAnswer, to_base64};
+use crate::package::{Answer, NoAnswer, to_base64};
 use crate::state::State;
 use crate::state::devices::News;
 use crate::verbs::{Context, Decided};
@@ -46,8 +46,8 @@ impl Claim {
         let known = state.devices.get(&request.eid).and_then(|device| {
             let association = device.association()?;
             // The eUICC signs over the token that it accepted the package with.
-            let token = match device.order(answer.counter()) {
-                Some(order) => order.token,
+            let token = match device.trace(answer.counter()) {
+                Some(trace) => trace.token,
                 None => association.token,
             };
             Some((association, token))
@@ -112,11 +112,11 @@ pub(crate) fn record(cx: &Context<'_>, heard: &Heard) -> Result<Decided<()>, Ref
             ));
         }
     }
-    let order = device.order(counter);
-    let commands = order.and_then(|order| package::commands(&order.package));
+    let trace = device.trace(counter);
+    let commands = trace.and_then(|trace| trace.commands);
     let recorded = Recorded {
         eid: Some(heard.eid),
-        package: order.map(|order| order.number),
+        package: trace.map(|trace| trace.number),
         counter,
         result: to_base64(answer.octets()),
         success: commands.is_some_and(|commands| answer.is_success(commands)),

@@ -130,6 +130,8 @@ pub(crate) fn release(
             ));
         }
     }
+    // As for what is signed: to a device whose eUICC nobody vouched for, nothing leaves.
+    association(device)?;
     if open.is_done(&reference.eid) {
         return Ok(Decided {
             events: Vec::new(),
@@ -242,7 +244,7 @@ fn association(device: &Device) -> Result<&Association, Refusal> {
     device.association().ok_or_else(|| {
         Refusal::new(
             RefusalCode::NotAssociated,
-            "the device has not shown the certificates of its eUICC yet",
+            "the device has not shown certificates of its eUICC that lead to a trusted CI: it is asked for them when it polls, and `palisade device show` says why those it showed were refused",
         )
     })
 }
@@ -467,6 +469,6 @@ fn no_such_key() -> Refusal {
 fn signed_long_ago() -> Refusal {
     Refusal::new(
         RefusalCode::WrongState,
-        "a package of this intent was signed for this device, and too many others since: propose it anew if it was not carried out",
+        "a package of this intent was signed for this device, and its eUICC executed later ones or was given too many since: propose it anew if it was not carried out",
     )
 }

@@ -337,7 +337,11 @@ impl Authority for UnguardedAuthority {
                 .cloned()
                 .collect();
             let next = after.min(books.feed.len() as u64) + items.len() as u64;
-            Ok(Feed { items, next })
+            Ok(Feed {
+                items,
+                next,
+                forgotten: None,
+            })
         })
     }
 

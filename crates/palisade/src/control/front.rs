@@ -3,6 +3,8 @@
 //! Intents and proofs go through untouched. The eIM keeps what opens the secrets that an intent commits to, which the
 //! authority is not given, and looks at its feed right after a proposal, so that nobody waits for the next look.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::BytesRejection;
@@ -21,6 +23,9 @@ use super::server::{Answer, Server, encoded, insert, parse, received};
 use crate::authority::wire::TokenCheck;
 use console::Problem;
 
+/// Where everybody comes from who opens this socket: the kernel lets nobody in from elsewhere. What a request says about that
+/// is not believed.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Operations of an intent in one answer.
 const OPERATIONS_MAX: u32 = 100;
 
@@ -42,8 +47,7 @@ pub(super) async fn propose(
         },
         None => parse(body)?,
     };
-    // Whoever can open the socket is on this machine. What the request says about that is not believed.
-    proposal.network = None;
+    proposal.network = Some(HERE);
     let (intent, id) = Intent::decode(proposal.intent.as_bytes())
         .map_err(|error| Problem::invalid(error.to_string()))?;
     let openings = std::mem::take(&mut proposal.openings);
@@ -124,7 +128,7 @@ pub(super) async fn decide(
 ) -> Result<Response, Problem> {
     let id = intent_id(&text)?;
     let mut decision: intent::api::Decide = parse(body)?;
-    decision.network = None;
+    decision.network = Some(HERE);
     let octets =
         serde_json::to_vec(&decision).map_err(|error| Problem::invalid(error.to_string()))?;
     let target = format!("/v1/intents/{id}/decisions");
@@ -179,7 +183,7 @@ pub(super) async fn check_bearer(
     }
     let check = TokenCheck {
         token: token.expose().to_owned(),
-        network: None,
+        network: Some(HERE),
     };
     match server.authority.check_token(&check).await {
         Ok(Ok(_)) => Ok(()),

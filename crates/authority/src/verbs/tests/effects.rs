@@ -85,6 +85,52 @@ fn who_is_frozen_does_nothing_and_administrators_are_not_locked_out_by_approvers
 }
 
 #[test]
+fn an_owner_is_not_frozen_if_only_who_does_it_is_left() {
+    let (mut world, mut alice, mut bob) = World::peopled();
+    let mut sam = world.invite(
+        &mut alice,
+        Some(&mut bob),
+        "sam",
+        everywhere(Role::SecurityAdmin),
+    );
+    let stop = |name: &str| Action::Freeze {
+        scope: FreezeScope::Principal(name.parse().unwrap()),
+    };
+    let stop_key = |person: &Person| Action::Freeze {
+        scope: FreezeScope::Credential(person.credential()),
+    };
+    // Whoever has alice's passkey cannot have bob out of the way, nor the other way round.
+    assert_eq!(code(ask(&mut world, &mut alice, stop("bob"))), R::LastOne);
+    let refusal = ask(&mut world, &mut alice, stop_key(&bob)).unwrap_err();
+    assert_eq!(refusal.code, R::LastOne);
+    assert!(
+        refusal.message.contains("freeze everything"),
+        "{}",
+        refusal.message
+    );
+    assert_eq!(code(ask(&mut world, &mut bob, stop("alice"))), R::LastOne);
+    // Somebody else stops one of two, but not the second.
+    ask(&mut world, &mut sam, stop("alice")).unwrap();
+    assert_eq!(code(ask(&mut world, &mut sam, stop("bob"))), R::LastOne);
+    // Stopping everything is still one person's word.
+    let everything = Action::Freeze {
+        scope: FreezeScope::Everything,
+    };
+    ask(&mut world, &mut bob, everything).unwrap();
+    // With a third owner there is one to do something about it.
+    let (mut world, mut alice, mut bob) = World::peopled();
+    let mut carol = world.invite(&mut alice, Some(&mut bob), "carol", everywhere(Role::Owner));
+    ask(&mut world, &mut alice, stop("bob")).unwrap();
+    assert_eq!(code(ask(&mut world, &mut alice, stop("carol"))), R::LastOne);
+    // Oneself one may stop, and the key in the safe anybody.
+    ask(&mut world, &mut carol, stop_key(&Person::new("carol"))).unwrap();
+    let request = world
+        .break_glass
+        .propose(&world.intent(stop("alice")), world.now);
+    world.propose(&request).unwrap();
+}
+
+#[test]
 fn the_last_owner_stays() {
     let (mut world, mut alice, mut bob) = World::peopled();
     let mut sam = world.invite(
@@ -365,6 +411,7 @@ fn devices_come_go_and_come_again() {
             FeedItem::Registered { .. } => "registered",
             FeedItem::Retired { .. } => "retired",
             FeedItem::Reassociable { .. } => "reassociable",
+            FeedItem::Thawed { .. } => "thawed",
         })
         .collect();
     assert_eq!(

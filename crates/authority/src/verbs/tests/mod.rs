@@ -4,6 +4,7 @@ mod attacks;
 mod decide;
 mod effects;
 mod enrol;
+mod feed;
 mod propose;
 mod replay;
 mod roles;

@@ -244,6 +244,13 @@ fn form_time_and_place_are_checked() {
         R::NetworkRefused,
         "an unknown place"
     );
+    let refusal = from(&mut world, "127.0.0.1").unwrap_err();
+    assert_eq!(refusal.code, R::NetworkRefused);
+    assert!(
+        refusal.message.contains("192.0.2.0/24 only") && refusal.message.contains("127.0.0.0/8"),
+        "{}",
+        refusal.message
+    );
     from(&mut world, "192.0.2.1").unwrap();
     let info = world.state.principals();
     let ci = info.iter().find(|info| info.name.as_str() == "ci").unwrap();
@@ -406,6 +413,30 @@ fn the_proposer_and_those_who_may_cancel() {
     assert!(
         matches!(feed.items.last(), Some(intent::api::FeedItem::Cancelled { id, .. }) if *id == first.id)
     );
+}
+
+#[test]
+fn a_key_for_the_host_itself_works_there_and_nowhere_else() {
+    let (mut world, mut alice, mut bob) = World::peopled();
+    for (name, network) in [("four", "127.0.0.0/8"), ("six", "::1/128")] {
+        let machine = Machine::new(name);
+        let action = Action::AdmitMachine {
+            name: name.parse().unwrap(),
+            grants: everywhere(Role::Operator),
+            key: machine.public(world.now),
+            networks: vec![network.parse().unwrap()],
+        };
+        world.agree(&mut alice, &mut bob, action).unwrap();
+        for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            let request = machine.propose(&world.intent(enable(&[eid(1)])), world.now);
+            world.propose_from(request, address).unwrap();
+        }
+        let request = machine.propose(&world.intent(enable(&[eid(1)])), world.now);
+        assert_eq!(
+            code(world.propose_from(request, "192.0.2.1")),
+            R::NetworkRefused
+        );
+    }
 }
 
 fn set_policy(policy: &PolicyDocument) -> Action {
