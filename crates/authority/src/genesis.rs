@@ -71,15 +71,9 @@ pub fn found(
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-'))
     };
-    let is_origin = |text: &String| {
-        text.len() <= 512
-            && (text.starts_with("https://") || text.starts_with("http://localhost"))
-            && text.bytes().all(|b| b.is_ascii_graphic())
-            && !text.ends_with('/')
-    };
     if !is_domain(&party.id)
         || !(1..=16).contains(&party.origins.len())
-        || !party.origins.iter().all(is_origin)
+        || !party.origins.iter().all(|text| is_origin(text))
     {
         return Err(FoundingError::RelyingParty);
     }
@@ -107,6 +101,15 @@ pub fn found(
         policy: founding.policy,
     };
     Ok((Event::Genesis(Box::new(genesis)), code))
+}
+
+/// As browsers write origins (RFC 6454 section 6.1): over TLS, or on the machine of who looks.
+fn is_origin(text: &str) -> bool {
+    text.len() <= 512
+        && url::Url::parse(text).is_ok_and(|url| {
+            let is_here = url.scheme() == "http" && url.host_str() == Some("localhost");
+            (url.scheme() == "https" || is_here) && url.origin().ascii_serialization() == text
+        })
 }
 
 /// A code for enrolling: 160 random bits in groups of letters and digits that are not mistaken for each other.
@@ -152,6 +155,32 @@ mod tests {
             for (n, octet) in (0u8..).zip(octets) {
                 *octet = n.wrapping_mul(37);
             }
+        }
+    }
+
+    #[test]
+    fn origins_are_those_of_browsers_over_tls_or_on_this_machine() {
+        for text in [
+            "https://eim.example.com",
+            "https://eim.example.com:8442",
+            "http://localhost:8442",
+            "http://localhost",
+        ] {
+            assert!(is_origin(text), "{text}");
+        }
+        for text in [
+            "http://eim.example.com",
+            "http://localhost.example.com",
+            "http://localhost:80",
+            "https://eim.example.com/",
+            "https://eim.example.com/console",
+            "https://EIM.example.com",
+            "https://owner@eim.example.com",
+            "ftp://localhost",
+            "localhost",
+            "",
+        ] {
+            assert!(!is_origin(text), "{text}");
         }
     }
 

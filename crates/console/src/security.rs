@@ -64,7 +64,9 @@ pub(crate) async fn same_origin(
 ) -> Response {
     let origin = console.settings.origin.as_str();
     let path = request.uri().path();
-    if !PROBES.contains(&path) && host(&request).as_deref() != origin.strip_prefix("https://") {
+    if !PROBES.contains(&path)
+        && host(&request).as_deref() != origin.split_once("://").map(|(_, host)| host)
+    {
         return Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "other-host",

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 
 fn demo(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_palisade"))
-        .arg("demo")
+        .args(["demo", "--once"])
         .args(arguments)
         .env_remove("PALISADE_LOG")
         .env_remove("PALISADE_OUTPUT")

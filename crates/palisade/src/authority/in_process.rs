@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
+use bytes::Bytes;
+use console::authority::Answer;
 use eim::authority::{Authority, AuthorityError, Reply};
+use http::{Method, Request, header};
 use intent::api::{Associate, Feed, RecordResult, Reference, Refusal, SignedPackage};
 use rsp::der::Element;
 use rsp::sgp32::EimConfigurationData;
+use tower_service::Service;
 
 use super::engine::Engine;
 
@@ -40,6 +45,27 @@ fn each<T>(
 
 fn unrefused<T>(answer: Result<T, Refusal>) -> Result<T, AuthorityError> {
     answer.map_err(|refusal| AuthorityError::Unreachable(refusal.message))
+}
+
+impl console::authority::Authority for InProcess {
+    fn call(&self, method: Method, target: String, body: Bytes) -> Reply<'_, Answer> {
+        let router = super::server::router(Arc::clone(&self.0));
+        Box::pin(async move {
+            let unreachable = |error: String| AuthorityError::Unreachable(error);
+            let request = Request::builder()
+                .method(method)
+                .uri(target)
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(Body::from(body))
+                .map_err(|error| unreachable(error.to_string()))?;
+            let Ok(response) = router.into_service().call(request).await;
+            let status = response.status();
+            let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+                .await
+                .map_err(|error| unreachable(error.to_string()))?;
+            Ok(Answer { status, body })
+        })
+    }
 }
 
 impl Authority for InProcess {

@@ -12,7 +12,7 @@ pub(crate) struct Args {
     /// How many devices there are.
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(i64::from(DEVICES_MIN)..=i64::from(DEVICES_MAX)))]
     devices: u16,
-    /// Run once and end, as without it; scripts may say so.
+    /// End after the table; without it the console is served until Ctrl-C.
     #[arg(long)]
     once: bool,
     /// Keep PKI, databases and cards in this folder, which must not be there yet or be empty.
@@ -36,13 +36,16 @@ Then it attacks itself: packages, profiles, results, the network, and the author
 and an eIM that were taken over. At the end the record is verified from its files.
 
 One table says what happened. For each attack it names the component and the rule that stopped it,
-and whether what eUICCs, eIM, SM-DP+ and authority know is the same as before. Needs no input and no network.";
+and whether what eUICCs, eIM, SM-DP+ and authority know is the same as before. Needs no input and no network.
+
+Then it serves the console to browsers on this machine and prints a one-time link with which you enrol a
+passkey as an owner: look at what happened, change a SIM, and see it in the record. Ctrl-C ends it.";
 
 const AFTER_HELP: &str = "\
 Examples:
   palisade demo
-  palisade demo --devices 20 --keep /tmp/demo
-  palisade demo --json | jq '.attacks[] | select(.verdict != \"stopped\")'
+  palisade demo --once --devices 20 --keep /tmp/demo
+  palisade demo --once --json | jq '.attacks[] | select(.verdict != \"stopped\")'
 
 Exit status: 0 if every step succeeded and every attack was stopped, else 1.";
 
@@ -54,6 +57,7 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
         devices: args.devices,
         keep: args.keep,
         json: args.json || format == Format::Json,
+        once: args.once,
     })?;
     Ok(if is_good {
         Ending::Done

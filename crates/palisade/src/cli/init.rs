@@ -144,10 +144,17 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
         .clone()
         .unwrap_or_else(|| host.to_ascii_lowercase());
     let origins = match args.origin.is_empty() {
-        true => vec![
-            format!("https://{rp_id}:{CONSOLE_PORT}"),
-            format!("https://{rp_id}"),
-        ],
+        true => {
+            let mut origins = vec![
+                format!("https://{rp_id}:{CONSOLE_PORT}"),
+                format!("https://{rp_id}"),
+            ];
+            if rp_id == "localhost" {
+                // For console.insecure_http.
+                origins.push(format!("http://localhost:{CONSOLE_PORT}"));
+            }
+            origins
+        }
         false => args.origin.clone(),
     };
     let policy = match (args.insecure_no_approvals, args.insecure_software_passkeys) {

@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// How log lines look [default: text].
     #[arg(long, value_enum, env = "PALISADE_LOG_FORMAT")]
     log_format: Option<LogFormat>,
+    /// Serve the console without TLS, to browsers on this machine only.
+    #[arg(long, env = "PALISADE_INSECURE_CONSOLE_HTTP", value_parser = BoolishValueParser::new())]
+    insecure_console_http: bool,
     /// Hand triggers and data requests to connections that have not shown that the eUICC is behind them.
     #[arg(long, env = "PALISADE_INSECURE_TRUST_ANY_CONNECTION", value_parser = BoolishValueParser::new())]
     insecure_trust_any_connection: bool,
@@ -96,6 +99,7 @@ impl Args {
         if let Some(format) = self.log_format {
             file.log.format = format;
         }
+        file.console.insecure_http |= self.insecure_console_http;
         file.eim.insecure_trust_any_connection |= self.insecure_trust_any_connection;
         file.eim.insecure_ignore_eum_name_constraints |= self.insecure_ignore_eum_name_constraints;
         file.eim.insecure_no_flush |= self.insecure_no_flush;

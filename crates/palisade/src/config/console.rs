@@ -18,6 +18,8 @@ pub(crate) struct ConsoleSection {
     pub(crate) tls_certificate: Option<PathBuf>,
     /// Name of its key in `keys`. By default that of ESipa.
     pub(crate) tls_key: Option<String>,
+    /// Serve without TLS, to browsers on this machine only.
+    pub(crate) insecure_http: bool,
     /// Minutes without a request after which a session ends.
     pub(crate) session_idle_minutes: u32,
     /// Hours after which a session ends in any case.
@@ -46,6 +48,7 @@ impl Default for ConsoleSection {
             origin: None,
             tls_certificate: None,
             tls_key: None,
+            insecure_http: false,
             session_idle_minutes: 30,
             session_hours: 12,
         }

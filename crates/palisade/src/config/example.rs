@@ -98,6 +98,9 @@ listen = "127.0.0.1:8442"
 # Certificate and key; by default those of ESipa.
 #: tls_certificate = "console-tls.pem"
 #: tls_key = "console-tls"
+# Without TLS, for browsers on this machine: http://localhost:PORT. Browsers refuse passkeys on pages whose
+# certificate they do not trust, and the certificates of a lab are such.
+#: insecure_http = true
 # How long a browser stays signed in without a request, and in all.
 session_idle_minutes = 30
 session_hours = 12

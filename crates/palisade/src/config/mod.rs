@@ -332,6 +332,11 @@ impl File {
                 "one eUICC manufacturer can speak for the eUICCs of another",
             ),
             (
+                self.console.insecure_http,
+                "console.insecure_http",
+                "whoever can listen on this machine's loopback interface reads what the console shows",
+            ),
+            (
                 eim.insecure_no_flush,
                 "insecure_no_flush",
                 "a power cut can lose counters and records that were acknowledged",

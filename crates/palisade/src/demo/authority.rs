@@ -23,8 +23,9 @@ use ledger::PublicKey;
 use pki::PrivateKey;
 use rsp::ids::Eid;
 
-use super::folder::Folder;
+use super::console::VISITOR;
 use super::pki::Pki;
+use super::world::Setting;
 use crate::adapters::{SystemClock, SystemEntropy};
 use crate::authority::{AuthorityFolder, Engine, Foundation, InProcess, SigningKeySource, found};
 use crate::proposing::{PasskeyFile, Proposal, Prover, create_private};
@@ -66,20 +67,22 @@ const READS: u32 = 10_000;
 const FLEET: &str = "demo";
 /// The second person.
 const SECOND: &str = "second";
+/// What passkeys are bound to: browsers take them on this machine.
+const RP_ID: &str = "localhost";
 const DAY_MS: i64 = 86_400_000;
 
 impl Office {
     /// Makes the authority of the eIM with this name, its first owner and its machine.
     pub(super) fn found(
-        folder: &Folder,
+        setting: &Setting<'_>,
         pki: &Pki,
         eim_id: &str,
         key: &PrivateKey,
     ) -> anyhow::Result<Self> {
-        let path = folder.inner(&format!("{eim_id}/authority"))?;
+        let path = setting.folder.inner(&format!("{eim_id}/authority"))?;
         let place = AuthorityFolder::new(&path);
         let installation = format!("{eim_id}/ledger");
-        let origin = format!("https://{eim_id}");
+        let origin = setting.origin.clone();
         let settings = format!(
             "[authority]\nfqdn = \"{eim_id}\"\ntls_trust = \"ca\"\ntls_certificate_of_eim = \"tls-ca.der\"\n"
         );
@@ -90,7 +93,7 @@ impl Office {
                 installation: installation.clone(),
                 eim_id: eim_id.to_owned(),
                 relying_party: RelyingParty {
-                    id: eim_id.to_owned(),
+                    id: RP_ID.to_owned(),
                     origins: vec![origin.clone()],
                 },
                 policy: policy()?,
@@ -112,7 +115,7 @@ impl Office {
         let person = |name: &str, code: String| -> anyhow::Result<Prover> {
             let name: Principal = name.parse()?;
             let file = path.join(format!("{name}.json"));
-            let passkey = SoftwarePasskey::create(eim_id, name.clone(), &mut SystemEntropy)?;
+            let passkey = SoftwarePasskey::create(RP_ID, name.clone(), &mut SystemEntropy)?;
             let challenge = enrolment_challenge(&installation, &code, &name);
             engine.enrol(Enrol {
                 code,
@@ -130,16 +133,8 @@ impl Office {
         };
         let machine = ClientKey::generate("demo".parse()?, &mut SystemEntropy);
         ask(admission(&machine, &[Role::Operator, Role::FleetAdmin]))?;
-        let code = enrolment_code(&SystemEntropy);
-        let expires_at = SystemClock.millis().saturating_add(DAY_MS);
-        ask(Action::InvitePerson {
-            name: SECOND.parse()?,
-            grants: everywhere(&[Role::Owner]),
-            code_sha256: Digest::of(&[code.as_bytes()]),
-            code_expires_at: expires_at,
-            expires_at,
-            networks: Vec::new(),
-        })?;
+        let (invitation, code) = invitation(SECOND)?;
+        ask(invitation)?;
         let second = person(SECOND, code)?;
         Ok(Self {
             place,
@@ -155,6 +150,18 @@ impl Office {
     /// What the eIM is given.
     pub(super) fn seam(&self) -> Arc<dyn Authority> {
         Arc::new(InProcess::new(Arc::clone(&self.engine)))
+    }
+
+    /// What the console is given.
+    pub(super) fn console_seam(&self) -> Arc<dyn console::authority::Authority> {
+        Arc::new(InProcess::new(Arc::clone(&self.engine)))
+    }
+
+    /// Invites whoever opens the console. Gives the code.
+    pub(super) fn invite_visitor(&self) -> anyhow::Result<String> {
+        let (action, code) = invitation(VISITOR)?;
+        self.done(Who::Owner, action)?;
+        Ok(code)
     }
 
     /// Takes a device under management.
@@ -270,6 +277,21 @@ impl Office {
     pub(super) fn stop(&self) -> anyhow::Result<()> {
         self.engine.stop()
     }
+}
+
+/// To invite an owner for a day, and the code.
+fn invitation(name: &str) -> anyhow::Result<(Action, String)> {
+    let code = enrolment_code(&SystemEntropy);
+    let expires_at = SystemClock.millis().saturating_add(DAY_MS);
+    let action = Action::InvitePerson {
+        name: name.parse()?,
+        grants: everywhere(&[Role::Owner]),
+        code_sha256: Digest::of(&[code.as_bytes()]),
+        code_expires_at: expires_at,
+        expires_at,
+        networks: Vec::new(),
+    };
+    Ok((action, code))
 }
 
 /// To take a device under management.

@@ -1,7 +1,6 @@
 //! Where a demo keeps its PKI, databases and cards.
 
 use std::fs;
-use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
@@ -46,19 +45,14 @@ impl Folder {
         Ok(path)
     }
 
-    /// Removes what is temporary, and ends the process, when the user interrupts it. For a task of its own.
-    pub(super) fn remove_when_interrupted(&self) -> impl Future<Output = ()> + Send + use<> {
-        let temporary = (!self.is_kept).then(|| self.path.clone());
-        async move {
-            if tokio::signal::ctrl_c().await.is_err() {
-                return;
-            }
-            if let Some(path) = temporary {
-                // The process ends all the same.
-                let _ = fs::remove_dir_all(path);
-            }
-            std::process::exit(INTERRUPTED);
-        }
+    /// What [`Folder::inner`] made.
+    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// What goes with the demo, however it ends.
+    pub(super) fn temporary(&self) -> Option<PathBuf> {
+        (!self.is_kept).then(|| self.path.clone())
     }
 
     /// Where it stays, if it does.
@@ -66,9 +60,6 @@ impl Folder {
         self.is_kept.then_some(self.path.as_path())
     }
 }
-
-/// What shells report for a process that SIGINT ended.
-const INTERRUPTED: i32 = 130;
 
 impl Drop for Folder {
     fn drop(&mut self) {

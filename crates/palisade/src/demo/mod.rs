@@ -9,9 +9,11 @@
 
 mod attacks;
 mod authority;
+mod console;
 mod device;
 mod fleet;
 mod folder;
+mod interrupt;
 mod packages;
 mod pki;
 mod report;
@@ -25,9 +27,12 @@ mod world;
 use std::path::PathBuf;
 
 use crate::output;
+use console::Place;
 use folder::Folder;
+use interrupt::Interrupt;
 use report::Report;
 use screen::Screen;
+use world::Setting;
 
 /// How a demo is run.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) keep: Option<PathBuf>,
     /// Print JSON instead of the table.
     pub(crate) json: bool,
+    /// Do not serve the console afterwards.
+    pub(crate) once: bool,
 }
 
 /// One for a direct download, one for disabling and deleting, and one for an indirect download.
@@ -45,23 +52,39 @@ pub(crate) const DEVICES_MIN: u16 = 3;
 /// What one machine does in reasonable time.
 pub(crate) const DEVICES_MAX: u16 = 200;
 
-/// Runs the demo and prints what happened. Whether every step succeeded and every attack was stopped.
+/// Runs the demo and prints what happened, then serves the console until it is interrupted. Whether every step succeeded and
+/// every attack was stopped.
 ///
 /// # Errors
 /// When nothing could even be begun, or nothing printed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let folder = Folder::new(options.keep.clone())?;
+    let place = Place::find()?;
+    let (interrupt, interrupted) = Interrupt::new();
     let mut report = Report::new(options.devices);
     let mut screen = Screen::new();
-    if let Some(mut world) = steps::run(&mut report, &mut screen, &folder, options.devices) {
-        attacks::run(&mut report, &mut screen, &mut world);
-        steps::afterwards(&mut report, &mut screen, &mut world);
-        world.servers.stop();
+    let setting = Setting {
+        folder: &folder,
+        devices: options.devices,
+        origin: place.origin.clone(),
+        interrupt: interrupt.clone(),
+    };
+    let mut world = steps::run(&mut report, &mut screen, &setting);
+    if let Some(world) = &mut world {
+        attacks::run(&mut report, &mut screen, world);
+        steps::afterwards(&mut report, &mut screen, world);
     }
     report.finish();
     match options.json {
         true => output::print_json(&report)?,
         false => output::print(&report.to_table(screen::colours_for_output()))?,
+    }
+    if let Some(mut world) = world {
+        if !options.once {
+            interrupt.ends_politely();
+            place.serve(&mut world, &folder, &interrupted)?;
+        }
+        world.servers.stop();
     }
     if let Some(kept) = folder.kept() {
         output::note(&format!(

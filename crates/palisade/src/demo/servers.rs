@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use super::authority::Office;
 use super::folder::Folder;
 use super::pki::{EIM, Pki, SECOND_EIM, SMDP, SMDP_OID, oid, tls_identity};
+use super::world::Setting;
 use crate::adapters::{SystemClock, SystemEntropy};
 
 /// Where a host name leads to instead of what the name service says.
@@ -77,18 +78,19 @@ struct EimSettings {
 
 impl Servers {
     /// Starts everything.
-    pub(super) fn start(pki: &Pki, folder: &Folder) -> anyhow::Result<Self> {
+    pub(super) fn start(pki: &Pki, setting: &Setting<'_>) -> anyhow::Result<Self> {
+        let folder = setting.folder;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .context("the runtime cannot be started")?;
-        runtime.spawn(folder.remove_when_interrupted());
+        runtime.spawn(setting.interrupt.clone().watch(folder.temporary()));
         let smdp = open_smdp(pki, folder)?;
         let smdp_listener = runtime.block_on(Listener::router(&smdp, &pki.main.smdp_tls))?;
         let to_smdp = vec![(SMDP.to_owned(), smdp_listener.address)];
         let main = &pki.main;
         let host = |name: &str, key: &PrivateKey, tls: &Credential| -> anyhow::Result<EimHost> {
-            let office = Office::found(folder, pki, name, key)?;
+            let office = Office::found(setting, pki, name, key)?;
             let settings = EimSettings::new(pki, folder, name, tls, &to_smdp)?;
             runtime.block_on(EimHost::start(settings, office))
         };

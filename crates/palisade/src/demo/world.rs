@@ -14,9 +14,19 @@ use uuid::Uuid;
 use super::device::{TEST_NETWORK, iccid};
 use super::fleet::Fleet;
 use super::folder::Folder;
+use super::interrupt::Interrupt;
 use super::packages::TS48;
 use super::pki::{Pki, SMDP};
 use super::servers::{EimHost, Servers};
+
+/// What a demo begins with.
+pub(super) struct Setting<'a> {
+    pub(super) folder: &'a Folder,
+    pub(super) devices: u16,
+    /// Where the console will be, and passkeys are used.
+    pub(super) origin: String,
+    pub(super) interrupt: Interrupt,
+}
 
 /// PKI, servers and devices.
 pub(super) struct World<'f> {

@@ -1,17 +1,21 @@
 //! The console beside the eIM: a listener of its own, over the same eIM and authority.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use console::authority::Answer;
 use console::{Console, Parts, Settings};
-use edge::server::{Drained, Limits, Server, TlsHandle};
+use edge::server::{Limits, Server, TlsHandle};
 use edge::tls::{TlsConfig, TlsVersion};
 use eim::Eim;
 use eim::authority::Reply;
 use http::Method;
 use store::StoreOptions;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::assembly::tls_of;
@@ -27,8 +31,9 @@ const BODY_OCTETS_MAX: usize = 16 << 20;
 /// A console that runs.
 pub(crate) struct Running {
     console: Arc<Console>,
-    tls: TlsHandle,
-    server: JoinHandle<Drained>,
+    /// None without TLS.
+    tls: Option<TlsHandle>,
+    server: JoinHandle<()>,
     /// Where browsers find it.
     pub(crate) origin: String,
 }
@@ -57,16 +62,12 @@ pub(crate) async fn start(
     let ConsoleListen::At(listen) = file.console.listen else {
         return Ok(None);
     };
-    let limits = Limits {
-        body_bytes_max: BODY_OCTETS_MAX,
-        ..file.limits.to_edge()
-    };
-    let server = Server::bind(listen, tls_config(data, file)?, limits)
+    let door = Door::open(listen, data, file)
         .await
         .context("the console cannot listen (console.listen; --console off leaves it out)")?;
     let origin = match &file.console.origin {
         Some(origin) => checked_origin(origin)?,
-        None => default_origin(fqdn, server.local_addr().port()),
+        None => door.default_origin(fqdn)?,
     };
     let settings = Settings {
         session_idle_ms: i64::from(file.console.session_idle_minutes) * 60_000,
@@ -91,8 +92,7 @@ pub(crate) async fn start(
             data.display()
         )
     })?;
-    let tls = server.tls();
-    let server = tokio::spawn(server.serve(console.router(), until));
+    let (tls, server) = door.serve(console.router(), until);
     Ok(Some(Running {
         console,
         tls,
@@ -101,10 +101,75 @@ pub(crate) async fn start(
     }))
 }
 
+/// Where it listens.
+enum Door {
+    Tls(Server),
+    /// On this machine only.
+    Plain(TcpListener),
+}
+
+impl Door {
+    async fn open(listen: SocketAddr, data: &Path, file: &File) -> anyhow::Result<Self> {
+        if !file.console.insecure_http {
+            let limits = Limits {
+                body_bytes_max: BODY_OCTETS_MAX,
+                ..file.limits.to_edge()
+            };
+            let server = Server::bind(listen, tls_config(data, file)?, limits).await?;
+            return Ok(Self::Tls(server));
+        }
+        if !listen.ip().is_loopback() {
+            bail!(
+                "console.insecure_http is for browsers on this machine; with it console.listen is a loopback address, not {listen}"
+            );
+        }
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}"))?;
+        Ok(Self::Plain(listener))
+    }
+
+    fn default_origin(&self, fqdn: &str) -> anyhow::Result<String> {
+        Ok(match self {
+            Self::Tls(server) => default_origin(fqdn, server.local_addr().port()),
+            Self::Plain(listener) => format!("http://localhost:{}", listener.local_addr()?.port()),
+        })
+    }
+
+    fn serve(
+        self,
+        router: Router,
+        until: impl Future<Output = ()> + Send + 'static,
+    ) -> (Option<TlsHandle>, JoinHandle<()>) {
+        match self {
+            Self::Tls(server) => {
+                let tls = server.tls();
+                let task = tokio::spawn(async move {
+                    server.serve(router, until).await;
+                });
+                (Some(tls), task)
+            }
+            Self::Plain(listener) => {
+                let router = router.layer(DefaultBodyLimit::max(BODY_OCTETS_MAX));
+                let task = tokio::spawn(async move {
+                    let served = axum::serve(listener, router).with_graceful_shutdown(until);
+                    if let Err(error) = served.await {
+                        tracing::error!(%error, "the console broke off");
+                    }
+                });
+                (None, task)
+            }
+        }
+    }
+}
+
 impl Running {
     /// Reads the certificate again.
     pub(crate) fn reload(&self, data: &Path, file: &File) {
-        let replaced = tls_config(data, file).and_then(|tls| Ok(self.tls.replace(tls)?));
+        let Some(handle) = &self.tls else {
+            return;
+        };
+        let replaced = tls_config(data, file).and_then(|tls| Ok(handle.replace(tls)?));
         match replaced {
             Ok(()) => tracing::info!("the certificate of the console was read again"),
             Err(error) => {
@@ -152,7 +217,8 @@ fn default_origin(fqdn: &str, port: u16) -> String {
 fn checked_origin(text: &str) -> anyhow::Result<String> {
     let url = url::Url::parse(text).context("console.origin")?;
     let origin = url.origin().ascii_serialization();
-    if url.scheme() != "https" || origin != text {
+    let is_here = url.scheme() == "http" && url.host_str() == Some("localhost");
+    if !(url.scheme() == "https" || is_here) || origin != text {
         bail!("console.origin is {text:?}; use the form https://host[:port], as browsers show it");
     }
     Ok(origin)
@@ -173,8 +239,10 @@ mod tests {
             "https://eim.example.com"
         );
         assert!(checked_origin("https://eim.example.com:8442").is_ok());
+        assert!(checked_origin("http://localhost:8442").is_ok());
         for text in [
             "http://eim.example.com",
+            "http://localhost.example.com",
             "https://eim.example.com/",
             "https://eim.example.com:443",
             "https://EIM.example.com",

@@ -8,10 +8,9 @@ mod setup;
 use std::time::Instant;
 
 use super::fleet::Fleet;
-use super::folder::Folder;
 use super::report::Report;
 use super::screen::Screen;
-use super::world::World;
+use super::world::{Setting, World};
 
 /// A step: its name, the interfaces that it goes over, and how it is done. The text says what came of it.
 struct Step {
@@ -115,10 +114,9 @@ const AFTERWARDS: &[Step] = &[
 pub(super) fn run<'f>(
     report: &mut Report,
     screen: &mut Screen,
-    folder: &'f Folder,
-    devices: u16,
+    setting: &Setting<'f>,
 ) -> Option<World<'f>> {
-    let world = set_up(report, screen, folder, devices);
+    let world = set_up(report, screen, setting);
     let Some(mut world) = world else {
         not_run(report, STEPS);
         not_run(report, AFTERWARDS);
@@ -146,14 +144,14 @@ pub(super) fn afterwards(report: &mut Report, screen: &mut Screen, world: &mut W
 fn set_up<'f>(
     report: &mut Report,
     screen: &mut Screen,
-    folder: &'f Folder,
-    devices: u16,
+    setting: &Setting<'f>,
 ) -> Option<World<'f>> {
+    let (folder, devices) = (setting.folder, setting.devices);
     let pki = first(report, screen, "make a private PKI", || {
         setup::make_pki(folder)
     })?;
     let servers = first(report, screen, "start SM-DP+ and eIM", || {
-        setup::start(&pki, folder)
+        setup::start(&pki, setting)
     })?;
     let fleet = first(report, screen, "make the devices", || {
         let fleet = Fleet::new(devices, &pki, &servers.resolve(), folder)?;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::super::folder::Folder;
 use super::super::pki::{EIM, Pki, SMDP};
 use super::super::servers::Servers;
-use super::super::world::World;
+use super::super::world::{Setting, World};
 
 pub(super) fn make_pki(folder: &Folder) -> anyhow::Result<(Pki, String)> {
     let pki = Pki::new()?;
@@ -23,8 +23,8 @@ pub(super) fn make_pki(folder: &Folder) -> anyhow::Result<(Pki, String)> {
     ))
 }
 
-pub(super) fn start(pki: &Pki, folder: &Folder) -> anyhow::Result<(Servers, String)> {
-    let servers = Servers::start(pki, folder)?;
+pub(super) fn start(pki: &Pki, setting: &Setting<'_>) -> anyhow::Result<(Servers, String)> {
+    let servers = Servers::start(pki, setting)?;
     Ok((
         servers,
         format!("{SMDP}, {EIM} and a second eIM, behind TLS on loopback"),
