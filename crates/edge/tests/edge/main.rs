@@ -8,7 +8,6 @@
 )]
 
 mod client;
-mod cost;
 mod limits;
 mod support;
 mod trust;

@@ -1,4 +1,13 @@
-//! What this server costs above a bare one on the same libraries.
+//! What this server costs above a bare one on the same libraries, in requests per second: `cargo bench -p edge`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a measurement reports by panicking"
+)]
+
+#[path = "../tests/edge/support.rs"]
+#[expect(dead_code, reason = "shared with tests")]
+mod support;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,14 +26,15 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
-use crate::support::{Authority, Profile, Running, options, url};
+use support::{Authority, Profile, Running, options, url};
 
 const REPLY: &[u8] = &[0xBF, 0x50, 0x05, 0x02, 0x01, 0x01, 0x00, 0x00];
 
-/// Prints requests per second; run it alone, with optimisation.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn cost_of_a_request() {
+fn main() {
+    // `cargo test --all-targets` runs this as well, and measures nothing.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
