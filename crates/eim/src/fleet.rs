@@ -520,3 +520,121 @@ impl OperationState {
         Self::RolledBack,
     ];
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Home, eid, fleet, only};
+
+    #[tokio::test]
+    async fn counts_follow_what_happens() {
+        let home = Home::new();
+        home.register("north", 0..5).await;
+        home.register("south", 5..8).await;
+        home.propose("olga", vec![eid(0), eid(1), eid(5)]).await;
+        home.polled(eid(0));
+        home.advance_ms(2 * HOUR_MS);
+        home.polled(eid(1));
+        home.end(eid(0), OperationState::Done);
+        home.advance_ms(HOUR_MS);
+        home.end(eid(1), OperationState::Failed);
+        home.authority.retire(&[eid(4)]).unwrap();
+        home.eim.follow().await.unwrap();
+
+        let north = home.eim.fleet_overview(&only(&["north"]), None).unwrap();
+        let devices = DeviceCounts {
+            registered: 4,
+            retired: 1,
+            ..DeviceCounts::default()
+        };
+        assert_eq!(north.devices, devices);
+        let polls = PollCounts {
+            hour: 1,
+            day: 1,
+            never: 2,
+            ..PollCounts::default()
+        };
+        assert_eq!(north.polls, polls, "retired devices are left out");
+        assert_eq!(north.operations, OperationCounts::default());
+        assert_eq!((north.ended_today.done, north.ended_today.failed), (1, 1));
+        assert_eq!((north.by_hour.len(), north.by_day.len()), (24, 30));
+        let [.., before, last] = north.by_hour.as_slice() else {
+            panic!("24 hours");
+        };
+        assert_eq!((before.ended.done, last.ended.failed), (1, 1));
+        assert_eq!(last.start, north.at, "hours begin where they begin");
+
+        let all = home.eim.fleet_overview(&Visible::All, None).unwrap();
+        assert_eq!(all.devices.total(), 8);
+        assert_eq!(all.operations.queued, 1);
+        let narrowed = home
+            .eim
+            .fleet_overview(&Visible::All, Some(&fleet("north")))
+            .unwrap();
+        assert_eq!(narrowed, north);
+        let names: Vec<_> = home.eim.fleets(&Visible::All).unwrap();
+        let names: Vec<_> = names.iter().map(|fleet| fleet.fleet.as_str()).collect();
+        assert_eq!(names, ["north", "south"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_visible_is_not_counted_or_found() {
+        let home = Home::new();
+        home.register("north", 0..2).await;
+        home.register("south", 2..3).await;
+        let intent = home.propose("olga", vec![eid(0), eid(2)]).await;
+        let south = only(&["south"]);
+
+        let overview = home.eim.fleet_overview(&south, None).unwrap();
+        assert_eq!(
+            (overview.devices.total(), overview.operations.queued),
+            (1, 1)
+        );
+        assert_eq!(overview.polls.never, 1);
+        // A fleet that is asked for is no way around.
+        for visible in [&south, &only(&[])] {
+            let north = home
+                .eim
+                .fleet_overview(visible, Some(&fleet("north")))
+                .unwrap();
+            assert_eq!((north.devices.total(), north.operations.queued), (0, 0));
+            assert_eq!(north.polls, PollCounts::default());
+        }
+        assert_eq!(home.eim.fleets(&south).unwrap().len(), 1);
+        let progress = home.eim.intent_progress(&south, intent).unwrap();
+        assert_eq!(progress.open.queued, 1);
+        let progress = home.eim.intent_progress(&Visible::All, intent).unwrap();
+        assert_eq!(progress.open.queued, 2);
+
+        assert!(home.eim.visible_device(&south, eid(2)).is_ok());
+        let hidden = home.eim.visible_device(&south, eid(0)).unwrap_err();
+        let absent = home.eim.visible_device(&south, eid(9)).unwrap_err();
+        assert!(matches!(hidden, DeviceError::Unknown(_)));
+        assert_eq!(
+            hidden.to_string().replace(&eid(0).to_string(), ""),
+            absent.to_string().replace(&eid(9).to_string(), "")
+        );
+        let operation = home.eim.operations(eid(0), None, 1).unwrap();
+        let id = operation[0].id;
+        assert!(home.eim.visible_operation(&only(&["north"]), id).is_ok());
+        assert!(matches!(
+            home.eim.visible_operation(&south, id),
+            Err(OperationError::Unknown(_))
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_device_takes_its_history_along_into_another_fleet() {
+        let home = Home::new();
+        home.register("north", 0..1).await;
+        home.propose("olga", vec![eid(0)]).await;
+        home.end(eid(0), OperationState::Done);
+        home.authority.retire(&[eid(0)]).unwrap();
+        home.register("south", 0..1).await;
+        let north = home.eim.fleet_overview(&only(&["north"]), None).unwrap();
+        assert_eq!((north.devices.total(), north.ended_today.total()), (0, 0));
+        let south = home.eim.fleet_overview(&only(&["south"]), None).unwrap();
+        assert_eq!((south.devices.registered, south.ended_today.done), (1, 1));
+        assert_eq!(home.eim.fleets(&Visible::All).unwrap().len(), 1);
+    }
+}

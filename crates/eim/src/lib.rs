@@ -21,6 +21,8 @@ pub mod es9;
 pub mod fleet;
 pub mod http;
 pub mod search;
+#[cfg(feature = "unguarded-authority")]
+pub mod seed;
 pub mod stream;
 pub mod swaps;
 pub mod tags;
@@ -46,6 +48,8 @@ mod reports;
 mod results;
 mod servers;
 mod tables;
+#[cfg(test)]
+mod testing;
 mod verification;
 
 use std::sync::{Arc, PoisonError, RwLock};

@@ -542,3 +542,6 @@ fn check_digits(what: &'static str, digits: &str, limit: usize) -> Result<(), Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

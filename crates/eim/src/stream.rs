@@ -155,3 +155,143 @@ fn seen(tx: &ReadTx<'_>, sieve: &Sieve<'_>, entry: Logged) -> Result<Option<Seen
         event,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::EventDraft;
+    use crate::testing::{Home, START_MS, eid, only};
+
+    fn draft(id: u128) -> EventDraft {
+        EventDraft {
+            id: uuid::Uuid::from_u128(id),
+            eid: eid(0),
+            at: START_MS,
+            actor: "system:test".to_owned(),
+            kind: "tested",
+            detail: "{}".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_committed_later_is_seen_although_its_id_is_smaller() {
+        let home = Home::new();
+        home.register("north", 0..1).await;
+        let cursor = home.eim.newest_event().unwrap();
+        // Two requests made their events in one order, and the writer took them in the other.
+        let (early, late) = (draft(1), draft(2));
+        home.write(move |tx| Ok(late.append(tx)?));
+        let page = home.eim.events_after(&Visible::All, cursor, 10).unwrap();
+        assert_eq!(page.events.len(), 1);
+        home.write(move |tx| Ok(early.append(tx)?));
+        let page = home.eim.events_after(&Visible::All, page.next, 10).unwrap();
+        let seen: Vec<u128> = page
+            .events
+            .iter()
+            .map(|seen| seen.event.id.as_u128())
+            .collect();
+        assert_eq!(seen, [1]);
+        assert!(page.is_end);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn whoever_follows_while_many_write_misses_nothing_and_sees_nothing_twice() {
+        let home = Home::new();
+        home.register("north", 0..1).await;
+        let start = home.eim.newest_event().unwrap();
+        let writers: Vec<_> = (0..8_u128)
+            .map(|writer| {
+                let eim = std::sync::Arc::clone(&home.eim);
+                tokio::spawn(async move {
+                    for number in 0..50_u128 {
+                        // Ids that sort against the order in which they are written, and verbs that refuse in between.
+                        let event = draft((1_000 - number) * 8 + writer);
+                        let refuses = number % 10 == 9;
+                        let _ = eim
+                            .change(eid(0), move |tx| -> Result<(), StorageError> {
+                                event.append(tx)?;
+                                match refuses {
+                                    true => Err(SqlError::NoRow.into()),
+                                    false => Ok(()),
+                                }
+                            })
+                            .await;
+                    }
+                })
+            })
+            .collect();
+        let (mut seen, mut cursor) = (Vec::new(), start);
+        let mut changes = home.eim.events_changed();
+        while seen.len() < 8 * 45 {
+            let page = home.eim.events_after(&Visible::All, cursor, 7).unwrap();
+            assert!(page.next >= cursor);
+            cursor = page.next;
+            seen.extend(page.events.iter().map(|seen| seen.event.id));
+            if page.is_end {
+                let waited = tokio::time::timeout(Duration::from_secs(10), changes.changed());
+                waited.await.expect("events are told").unwrap();
+            }
+        }
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let last = home.eim.events_after(&Visible::All, cursor, 7).unwrap();
+        assert_eq!((last.events.len(), last.is_end), (0, true));
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 8 * 45);
+    }
+
+    #[tokio::test]
+    async fn events_of_others_are_passed_over_both_ways() {
+        let home = Home::new();
+        home.register("north", 0..30).await;
+        home.register("south", 30..33).await;
+        home.register("north", 33..40).await;
+        let south = only(&["south"]);
+        let page = home.eim.events_after(&south, EventCursor(0), 2).unwrap();
+        assert_eq!(page.events.len(), 2);
+        assert!(page.events.iter().all(|seen| seen.fleet == "south") && !page.is_end);
+        let rest = home.eim.events_after(&south, page.next, 500).unwrap();
+        assert_eq!((rest.events.len(), rest.is_end), (1, true));
+        assert_eq!(rest.next, home.eim.newest_event().unwrap());
+
+        let newest = home.eim.events_before(&south, None, 2).unwrap();
+        assert_eq!(newest.events[0].eid, eid(32));
+        let older = home
+            .eim
+            .events_before(&south, Some(newest.next), u32::MAX)
+            .unwrap();
+        assert_eq!((older.events.len(), older.is_end), (1, true));
+        let nobody = home.eim.events_after(&only(&[]), EventCursor(0), 500);
+        assert!(nobody.unwrap().events.is_empty());
+        // Forged cursors begin elsewhere, and no more.
+        for forged in [i64::MIN, -1, i64::MAX] {
+            let page = home.eim.events_after(&south, EventCursor(forged), 500);
+            assert!(
+                page.unwrap()
+                    .events
+                    .iter()
+                    .all(|seen| seen.fleet == "south")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn every_verb_that_leaves_events_wakes_who_follows() {
+        let home = Home::new();
+        let mut changes = home.eim.events_changed();
+        home.register("north", 0..1).await;
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        let actor = crate::actor::Actor::operator("olga");
+        let tag = "site=Aachen".parse().unwrap();
+        home.eim
+            .change_tags(&actor, &Visible::All, eid(0), vec![tag], Vec::new())
+            .await
+            .unwrap();
+        assert!(changes.has_changed().unwrap());
+    }
+}

@@ -94,3 +94,114 @@ fn history(
         changes,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Profile;
+    use crate::tables::inventory::{remove_profile, replace_profiles, set_enabled};
+    use crate::testing::{Home, START_MS, eid, only};
+
+    fn iccid(number: u64) -> Iccid {
+        format!("89880{number:014}").parse().unwrap()
+    }
+
+    fn profile(number: u64, enabled: bool) -> Profile {
+        let mut profile = crate::outcome::installed_unseen(iccid(number), START_MS);
+        profile.enabled = enabled;
+        profile
+    }
+
+    fn list(home: &Home, device: u32, profiles: Vec<Profile>, at: i64) {
+        home.write(move |tx| Ok(replace_profiles(tx, eid(device), &profiles, at)?));
+    }
+
+    fn one(home: &Home, device: u32, since: i64) -> ProfileHistory {
+        let sim = SimReference::Eid(eid(device));
+        let mut histories = home
+            .eim
+            .profile_changes(&Visible::All, sim, since, 100)
+            .unwrap();
+        assert_eq!(histories.len(), 1);
+        histories.remove(0)
+    }
+
+    #[tokio::test]
+    async fn a_change_is_known_from_what_was_signed_and_what_was_found_first_is_none() {
+        let home = Home::new();
+        home.register("north", 0..1).await;
+        let unknown = one(&home, 0, 0);
+        assert_eq!((unknown.known_since, unknown.last_change), (None, None));
+
+        list(&home, 0, vec![profile(1, true), profile(2, false)], 1_000);
+        let first = one(&home, 0, 0);
+        assert_eq!(first.enabled, Some(iccid(1)));
+        assert_eq!((first.known_since, first.last_change), (Some(1_000), None));
+        assert!(first.changes.is_empty());
+
+        // The same list again, and the same profile enabled again, change nothing.
+        list(&home, 0, vec![profile(1, true), profile(2, false)], 2_000);
+        home.write(|tx| Ok(set_enabled(tx, eid(0), Some(iccid(1)), 2_500)?));
+        assert_eq!(one(&home, 0, 0), first);
+
+        home.write(|tx| Ok(set_enabled(tx, eid(0), Some(iccid(2)), 3_000)?));
+        // A list shows that the device went back by itself.
+        list(&home, 0, vec![profile(1, true), profile(2, false)], 4_000);
+        home.write(|tx| {
+            set_enabled(tx, eid(0), None, 5_000)?;
+            Ok(remove_profile(tx, eid(0), iccid(1))?)
+        });
+        let history = one(&home, 0, 0);
+        let steps: Vec<_> = history
+            .changes
+            .iter()
+            .map(|change| (change.at, change.from, change.to))
+            .collect();
+        let (first, second) = (Some(iccid(1)), Some(iccid(2)));
+        let expected = [
+            (5_000, first, None),
+            (4_000, second, first),
+            (3_000, first, second),
+        ];
+        assert_eq!(steps, expected);
+        assert_eq!((history.last_change, history.enabled), (Some(5_000), None));
+        let late = one(&home, 0, 4_500);
+        assert_eq!((late.changes.len(), late.last_change), (1, Some(5_000)));
+        let none_lately = one(&home, 0, 6_000);
+        assert_eq!(
+            (none_lately.changes.len(), none_lately.last_change),
+            (0, Some(5_000))
+        );
+    }
+
+    #[tokio::test]
+    async fn the_operation_that_changed_it_is_named() {
+        let home = Home::new();
+        home.register("north", 0..1).await;
+        list(&home, 0, vec![profile(1, true), profile(2, false)], 1_000);
+        home.propose("olga", vec![eid(0)]).await;
+        home.advance_ms(10);
+        let operation = home.end(eid(0), crate::OperationState::Done);
+        home.write(|tx| Ok(set_enabled(tx, eid(0), Some(iccid(2)), START_MS + 10)?));
+        assert_eq!(one(&home, 0, 0).changes[0].operation, Some(operation));
+    }
+
+    #[tokio::test]
+    async fn an_iccid_leads_to_visible_devices_only() {
+        let home = Home::new();
+        home.register("north", 0..1).await;
+        home.register("south", 1..2).await;
+        list(&home, 0, vec![profile(7, false)], 1_000);
+        list(&home, 1, vec![profile(7, true)], 2_000);
+        let seen = |visible: &Visible, sim| -> Vec<Eid> {
+            let histories = home.eim.profile_changes(visible, sim, 0, 0).unwrap();
+            histories.iter().map(|history| history.eid).collect()
+        };
+        let sim = SimReference::Iccid(iccid(7));
+        assert_eq!(seen(&Visible::All, sim), [eid(1), eid(0)]);
+        assert_eq!(seen(&only(&["north"]), sim), [eid(0)]);
+        assert!(seen(&only(&["north"]), SimReference::Eid(eid(1))).is_empty());
+        assert!(seen(&only(&["north"]), SimReference::Eid(eid(9))).is_empty());
+        assert!(seen(&Visible::All, SimReference::Iccid(iccid(8))).is_empty());
+    }
+}

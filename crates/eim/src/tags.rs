@@ -202,3 +202,105 @@ pub(crate) fn check_value(value: &str) -> Result<(), InvalidTag> {
         false => Err(InvalidTag::Value),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Home, eid, only};
+
+    fn tag(text: &str) -> Tag {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn tags_are_read_and_refused() {
+        for text in [
+            "pilot",
+            "site=Aachen",
+            "note=Müller & Söhne".trim_end_matches(" & Söhne"),
+            "a/b:c=1 + 2",
+        ] {
+            assert_eq!(tag(text).to_string(), text);
+        }
+        let longest = format!("{}={}", "k".repeat(64), "é".repeat(128));
+        assert_eq!(tag(&longest).to_string(), longest);
+        for bad in ["", "=x", " a", "-a", "a b=c", "%", "a\u{0}", "ä=1"] {
+            assert_eq!(bad.parse::<Tag>(), Err(InvalidTag::Key), "{bad:?}");
+        }
+        assert_eq!("k".repeat(65).parse::<Tag>(), Err(InvalidTag::Key));
+        for bad in [
+            "a=<b>",
+            "a=\n",
+            "a=b=c",
+            "a='",
+            "a=\"",
+            "a=\u{202e}x",
+            "a=%",
+        ] {
+            assert_eq!(bad.parse::<Tag>(), Err(InvalidTag::Value), "{bad:?}");
+        }
+        let long = format!("a={}", "v".repeat(129));
+        assert_eq!(long.parse::<Tag>(), Err(InvalidTag::Value));
+    }
+
+    #[tokio::test]
+    async fn tags_are_set_replaced_and_removed_with_an_event() {
+        let home = Home::new();
+        home.register("north", 0..1).await;
+        let olga = Actor::operator("olga");
+        let change = async |set: Vec<Tag>, unset: &[&str]| {
+            let unset = unset.iter().map(|key| (*key).to_owned()).collect();
+            home.eim
+                .change_tags(&olga, &Visible::All, eid(0), set, unset)
+                .await
+        };
+        let events = || home.eim.events(eid(0), None, 100).unwrap();
+        let tags = change(vec![tag("site=Aachen"), tag("pilot")], &[]).await;
+        assert_eq!(tags.unwrap(), [tag("pilot"), tag("site=Aachen")]);
+        let last = events().pop().unwrap();
+        assert_eq!(
+            (last.kind.as_str(), last.actor.as_str()),
+            ("device-tagged", "operator:olga")
+        );
+        assert_eq!(last.detail["set"], json!(["site=Aachen", "pilot"]));
+
+        let tags = change(vec![tag("site=Bremen")], &["pilot", "absent"]).await;
+        assert_eq!(tags.unwrap(), [tag("site=Bremen")]);
+        let before = events().len();
+        let same = change(vec![tag("site=Bremen")], &["absent"]).await;
+        assert_eq!(same.unwrap(), [tag("site=Bremen")]);
+        assert_eq!(events().len(), before, "nothing changed");
+
+        let many: Vec<Tag> = (0..32).map(|number| tag(&format!("n{number}"))).collect();
+        let refused = change(many.clone(), &[]).await;
+        assert!(matches!(refused, Err(TagError::TooMany { limit: 32 })));
+        let kept = home.eim.tags(&Visible::All, eid(0)).unwrap();
+        assert_eq!(kept, [tag("site=Bremen")], "none of them was set");
+        assert_eq!(change(many, &["site"]).await.unwrap().len(), 32);
+        let endless = vec![tag("a"); 33];
+        assert!(matches!(
+            change(endless, &[]).await,
+            Err(TagError::TooMany { .. })
+        ));
+        let refused = change(Vec::new(), &["% OR 1"]).await;
+        assert!(matches!(refused, Err(TagError::Invalid(InvalidTag::Key))));
+    }
+
+    #[tokio::test]
+    async fn nobody_tags_what_they_do_not_see() {
+        let home = Home::new();
+        home.register("north", 0..1).await;
+        home.register("south", 1..2).await;
+        let (olga, north) = (Actor::operator("olga"), only(&["north"]));
+        for device in [eid(1), eid(9)] {
+            let changed = home
+                .eim
+                .change_tags(&olga, &north, device, vec![tag("mine")], Vec::new())
+                .await;
+            assert!(matches!(changed, Err(TagError::Unknown(_))));
+            let read = home.eim.tags(&north, device);
+            assert!(matches!(read, Err(TagError::Unknown(_))));
+        }
+        assert!(home.eim.tags(&Visible::All, eid(1)).unwrap().is_empty());
+    }
+}

@@ -104,7 +104,7 @@ CREATE INDEX profile_provider ON profile (provider, eid) WHERE state = 'enabled'
 CREATE INDEX operation_fleet ON operation (fleet, state, id);
 CREATE INDEX operation_by_intent ON operation (intent, state, id, fleet) WHERE intent IS NOT NULL;
 CREATE INDEX operation_by_actor ON operation (actor, id, fleet);
-CREATE INDEX operation_unsuccessful ON operation (eid, id) WHERE state IN ('failed', 'expired', 'rolled-back');
+CREATE INDEX operation_unsuccessful ON operation (eid, id, state) WHERE state IN ('failed', 'expired', 'rolled-back');
 
 -- From here on.
 

@@ -467,3 +467,152 @@ pub(crate) fn operation_ids(
     )?;
     Ok(chunk)
 }
+
+#[cfg(test)]
+mod tests {
+    use store::{Store, StoreOptions, rusqlite::types::Null};
+
+    use super::*;
+    use crate::tables::{MIGRATIONS, explained};
+
+    /// How the engine goes about it. No text may sort, or read all of a table that is long.
+    fn plan(store: &Store, text: &str, parameters: usize) -> Vec<String> {
+        store
+            .read(|tx| -> Result<_, SqlError> {
+                explained(tx, text, store::params_from_iter(vec![Null; parameters]))
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn devices_are_walked_along_an_index_in_their_order() {
+        let store = Store::open_temporary(MIGRATIONS, StoreOptions::default()).unwrap();
+        for (order, descending, in_fleet, expected) in [
+            (
+                DeviceOrder::Eid,
+                false,
+                false,
+                "PRIMARY KEY (eid>? AND eid<?)",
+            ),
+            (
+                DeviceOrder::Eid,
+                true,
+                false,
+                "PRIMARY KEY (eid>? AND eid<?)",
+            ),
+            (
+                DeviceOrder::Eid,
+                false,
+                true,
+                "device_listing_fleet (fleet=? AND eid>? AND eid<?)",
+            ),
+            (
+                DeviceOrder::Eid,
+                true,
+                true,
+                "device_listing_fleet (fleet=? AND eid>? AND eid<?)",
+            ),
+            (
+                DeviceOrder::LastPoll,
+                false,
+                true,
+                "device_listing_polled (fleet=? AND (polled_minute,eid)>(?,?)",
+            ),
+            (
+                DeviceOrder::LastPoll,
+                true,
+                true,
+                "device_listing_polled (fleet=? AND polled_minute>? AND (polled_minute,eid)<(?,?)",
+            ),
+            (
+                DeviceOrder::Registered,
+                false,
+                true,
+                "device_listing_registered (fleet=? AND (registered_at,eid)>(?,?)",
+            ),
+            (
+                DeviceOrder::Registered,
+                true,
+                true,
+                "device_listing_registered (fleet=? AND (registered_at,eid)<(?,?)",
+            ),
+        ] {
+            let plan = plan(&store, walk_text(order, descending, in_fleet), 18);
+            assert!(
+                plan[0].contains(expected),
+                "{order:?} {descending}: {plan:#?}"
+            );
+            let is_bad = |step: &&String| step.contains("TEMP B-TREE") || step.starts_with("SCAN");
+            assert_eq!(plan.iter().find(is_bad), None, "{plan:#?}");
+        }
+        let plan = plan(&store, select!("l.eid = $3"), 18);
+        assert!(plan[0].contains("PRIMARY KEY (eid=?)"), "{plan:#?}");
+    }
+
+    #[test]
+    fn what_is_checked_of_each_device_is_looked_up() {
+        let store = Store::open_temporary(MIGRATIONS, StoreOptions::default()).unwrap();
+        let plan = plan(&store, select!("l.eid = $3"), 18).join("\n");
+        for expected in [
+            "SEARCH t USING PRIMARY KEY (eid=? AND key=?)",
+            "SEARCH o USING INDEX operation_history (eid=?)",
+            "SEARCH p USING COVERING INDEX profile_provider (provider=? AND eid=?)",
+            "(eid=? AND iccid>? AND iccid<?)",
+        ] {
+            assert!(plan.contains(expected), "{expected} in {plan}");
+        }
+    }
+
+    #[test]
+    fn few_candidates_are_found_along_an_index_of_their_own() {
+        let store = Store::open_temporary(MIGRATIONS, StoreOptions::default()).unwrap();
+        for (text, parameters, expected) in [
+            (ICCIDS, 3, "profile_iccid (iccid>? AND iccid<?)"),
+            (TAG, 3, "device_tag_key (key=? AND value=?)"),
+            (TAG_KEY, 2, "device_tag_key (key=?)"),
+            (PROVIDER, 2, "profile_provider (provider=?)"),
+            (UNSUCCESSFUL, 1, "COVERING INDEX operation_unsuccessful"),
+            (OPEN, 1, "INDEX operation_queue"),
+            (
+                STANDING,
+                3,
+                "device_listing_state (state=? AND association=?)",
+            ),
+            (STATE, 2, "device_listing_state (state=?)"),
+            (ASSOCIATION, 2, "device_listing_association (association=?)"),
+            (EIDS, 3, "PRIMARY KEY (eid>? AND eid<?)"),
+            (LAST_ENDED, 1, "operation_history (eid=?)"),
+        ] {
+            let plan = plan(&store, text, parameters);
+            assert!(plan[0].contains(expected), "{text}: {plan:#?}");
+            assert!(!plan.join(" ").contains("TEMP B-TREE"), "{text}: {plan:#?}");
+        }
+    }
+
+    #[test]
+    fn operations_are_walked_along_an_index_newest_first() {
+        let store = Store::open_temporary(MIGRATIONS, StoreOptions::default()).unwrap();
+        for (list, expected) in [
+            (
+                OperationWalk::All,
+                "sqlite_autoindex_operation_1 (id>? AND id<?)",
+            ),
+            (
+                OperationWalk::OfIntent(OperationState::Done),
+                "operation_by_intent (intent=? AND state=? AND id>? AND id<?)",
+            ),
+            (
+                OperationWalk::OfActor,
+                "operation_by_actor (actor=? AND id>? AND id<?)",
+            ),
+            (
+                OperationWalk::OfFleet("a".to_owned(), OperationState::Done),
+                "operation_fleet (fleet=? AND state=? AND id>? AND id<?)",
+            ),
+        ] {
+            let plan = plan(&store, list.text(), 7);
+            assert!(plan[0].contains(expected), "{plan:#?}");
+            assert_eq!(plan.len(), 1, "{plan:#?}");
+        }
+    }
+}
