@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::actor::Actor;
 use crate::authority::AuthorityError;
 use crate::looks::{Flight, Found, Look};
+use crate::openings::NotOpened;
 use crate::operations::OperationDraft;
 use crate::presence::Question;
 use crate::reports::{ReportError, next_attempt};
@@ -467,14 +468,15 @@ impl Eim {
             Ok(Err(refusal)) => return self.refused(device, operation, refusal).await,
             Err(_) => return Ok(Step::Ready(Delivery::Nothing)),
         };
-        if released != operation.commands {
-            tracing::error!(eid = %operation.eid, operation = %operation.id, "{ALTERED}");
-            self.give_up(operation, ALTERED).await?;
-            return Ok(Step::Again);
-        }
-        let opened = self.opened(operation, &released)?;
-        let Some(delivery) = opened.and_then(|opened| unsigned_delivery(device, &opened, &id))
-        else {
+        let opened = match self.opened(operation, &released) {
+            Ok(opened) => opened,
+            Err(NotOpened::Storage(error)) => return Err(error.into()),
+            Err(why) => {
+                self.give_up(operation, &why.to_string()).await?;
+                return Ok(Step::Again);
+            }
+        };
+        let Some(delivery) = unsigned_delivery(device, &opened, &id) else {
             self.give_up(operation, NOT_UNDERSTOOD).await?;
             return Ok(Step::Again);
         };
@@ -565,11 +567,8 @@ impl Eim {
 /// Who asks for proofs of presence.
 pub(crate) const PRESENCE: &str = "presence";
 
-const NOT_UNDERSTOOD: &str =
-    "what was stored of it is not understood by this version, or its activation code is gone";
+const NOT_UNDERSTOOD: &str = "what was stored of it is not understood by this version";
 const NOT_THERE: &str = "refused by the authority: the eUICC has listed its profiles, and the one to use is not among them";
-const ALTERED: &str =
-    "what the database says of it is not what was approved: somebody altered it. Nothing left";
 const NOT_THE_PACKAGE: &str =
     "the authority signed something else than what it was asked for: see its record";
 const NO_PROOF: &str = "expired before the device showed, on the connection it polled on, that its eUICC is \

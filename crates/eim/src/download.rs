@@ -33,6 +33,7 @@ use uuid::Uuid;
 
 use crate::compact::{self, Known};
 use crate::devices::CertificateProblem;
+use crate::openings::NotOpened;
 use crate::servers::{ServerRefused, SubCas};
 use crate::tables::operations;
 use crate::{ConnectionId, Device, Eim, Operation, OperationState, Peer};
@@ -221,11 +222,15 @@ impl Eim {
         let Ok(Ok(released)) = self.link.release(reference).await else {
             return Err(Code::UndefinedError);
         };
-        let operation = self
-            .opened(&operation, &released)
-            .ok()
-            .flatten()
-            .ok_or(Code::UndefinedError)?;
+        let operation = match self.opened(&operation, &released) {
+            Ok(opened) => opened,
+            Err(why) => {
+                if !matches!(why, NotOpened::Storage(_)) {
+                    self.end_in_flight(operation.id, &why.to_string()).await;
+                }
+                return Err(Code::UndefinedError);
+            }
+        };
         let redirect = self.downloads.redirects.get(&operation.id);
         let order = order(
             &operation,
@@ -314,12 +319,15 @@ impl Eim {
 
     /// The operation ends with the reason, which no error code of ESipa can say.
     async fn end_refused(&self, id: Uuid, address: &str, problem: &ServerRefused) {
-        let summary = problem.summary(address);
         tracing::warn!(%address, error = problem as &dyn std::error::Error, "server refused");
+        self.end_in_flight(id, &problem.summary(address)).await;
+    }
+
+    async fn end_in_flight(&self, id: Uuid, summary: &str) {
         let operation = self.read(|tx| operations::find(tx, id)).ok().flatten();
         if let Some(operation) = operation.filter(|it| it.state == OperationState::InFlight)
             && let Err(error) = self
-                .end(&operation, OperationState::Failed, &summary, self.now_ms())
+                .end(&operation, OperationState::Failed, summary, self.now_ms())
                 .await
         {
             tracing::error!(

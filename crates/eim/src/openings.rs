@@ -52,6 +52,31 @@ impl From<store::StoreFault> for OpeningsError {
     }
 }
 
+/// Why nothing leaves for an operation.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotOpened {
+    #[error(
+        "what the database says of it is not what was approved: somebody altered it. Nothing left"
+    )]
+    Altered,
+    #[error("its activation or confirmation code is gone: propose it again, with the openings")]
+    Missing,
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<SqlError> for NotOpened {
+    fn from(error: SqlError) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+impl From<store::StoreFault> for NotOpened {
+    fn from(fault: store::StoreFault) -> Self {
+        Self::Storage(fault.into())
+    }
+}
+
 impl Eim {
     /// Keeps what opens the secrets of an intent until its operations are over. To be called before the authority is asked, so
     /// that no intent can be approved whose secrets are lost.
@@ -111,12 +136,17 @@ impl Eim {
             .map_err(store::WriteError::into_verb)
     }
 
-    /// The operation with its secrets in the clear; none when they are not at hand.
+    /// The operation as the authority released it, with its secrets in the clear. Everything that leaves without a signature is
+    /// made from this: the row only says whether somebody altered it.
     pub(crate) fn opened(
         &self,
         operation: &Operation,
         released: &[Command],
-    ) -> Result<Option<Operation>, SqlError> {
+    ) -> Result<Operation, NotOpened> {
+        if released != operation.commands {
+            tracing::error!(eid = %operation.eid, operation = %operation.id, "{}", NotOpened::Altered);
+            return Err(NotOpened::Altered);
+        }
         let commands = match (unsealed(released, &[]), operation.intent) {
             (Some(commands), _) => Some(commands),
             (None, Some(id)) => {
@@ -125,10 +155,10 @@ impl Eim {
             }
             (None, None) => None,
         };
-        Ok(commands.map(|commands| Operation {
-            commands,
+        Ok(Operation {
+            commands: commands.ok_or(NotOpened::Missing)?,
             ..operation.clone()
-        }))
+        })
     }
 }
 

@@ -185,6 +185,12 @@ impl UnguardedAuthority {
         books.feed.push(FeedItem::Cancelled { id, by: by.clone() });
     }
 
+    /// Tells that something is not frozen any more.
+    pub fn thaw(&self, by: &Principal) {
+        let item = FeedItem::Thawed { by: by.clone() };
+        self.books().feed.push(item);
+    }
+
     /// The results that it was given.
     pub fn results(&self) -> Vec<RecordResult> {
         self.books().results.clone()
@@ -208,10 +214,7 @@ impl UnguardedAuthority {
         let entry = books.signed.len() as u64 + 1;
         let euicc = books.euicc(reference.eid)?;
         if !euicc.is_associated {
-            return Err(Refusal::new(
-                RefusalCode::NotAssociated,
-                "the device is not associated",
-            ));
+            return Err(not_associated());
         }
         let refuse = |why: String| Refusal::new(RefusalCode::Malformed, why);
         let package = Command::to_package(&commands).map_err(|error| refuse(error.to_string()))?;
@@ -254,7 +257,10 @@ impl UnguardedAuthority {
             Account::Intent(id) => books.order(id)?.commands.clone(),
             Account::ListProfiles(_) | Account::ListEims(_) => Vec::new(),
         };
-        books.euicc(reference.eid).map(|_| commands)
+        match books.euicc(reference.eid)?.is_associated {
+            true => Ok(commands),
+            false => Err(not_associated()),
+        }
     }
 
     fn configuration(&self) -> EimConfigurationData {
@@ -348,6 +354,10 @@ impl Authority for UnguardedAuthority {
     fn association_data(&self) -> Reply<'_, EimConfigurationData> {
         Box::pin(async { Ok(self.configuration()) })
     }
+}
+
+fn not_associated() -> Refusal {
+    Refusal::new(RefusalCode::NotAssociated, "the device is not associated")
 }
 
 /// Who registers where nobody has to be somebody.

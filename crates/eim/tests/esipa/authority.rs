@@ -594,3 +594,64 @@ async fn a_feed_that_was_rolled_back_is_noticed() {
     );
     assert_eq!(world.eim.device_count().unwrap(), 2);
 }
+
+#[tokio::test]
+async fn what_expired_before_the_feed_was_followed_ends_on_record() {
+    let world = World::new();
+    let devices = [EID.parse().unwrap(), other_eid()];
+    let peer = world.connect();
+    let euicc = world.introduced(devices[0], &peer).await;
+    world.device(devices[1]).await;
+    let id = world.intend(devices.to_vec(), enable(), Some(60_000));
+    world.clock.advance_ms(60_000);
+    for _ in 0..2 {
+        world.eim.follow().await.unwrap();
+        let operations = world.eim.operations_of(id, None, 10).unwrap();
+        assert_eq!(operations.len(), 2);
+        for operation in operations {
+            assert_eq!(operation.state, OperationState::Expired);
+            assert!(operation.finished_at.is_some());
+            let summary = operation.outcome.unwrap().summary;
+            assert!(
+                summary.contains("before this eIM learned of it"),
+                "{summary}"
+            );
+        }
+    }
+    let told = kinds(&world, &euicc);
+    let ended = told.iter().filter(|kind| *kind == "operation-ended");
+    assert_eq!(ended.count(), 1);
+    assert!(is_nothing(&world.poll(devices[0], &peer).await));
+}
+
+#[tokio::test]
+async fn a_thaw_is_noticed_before_the_pause_is_over() {
+    let world = World::new();
+    let peer = world.connect();
+    let euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    let operation = world.propose(euicc.eid, enable()).await;
+    let refused = |code| Some(Refusal::new(code, "not now"));
+    world.authority.refuse(refused(RefusalCode::Frozen));
+    assert!(is_nothing(&world.poll(euicc.eid, &peer).await));
+    world.authority.refuse(None);
+    assert!(is_nothing(&world.poll(euicc.eid, &peer).await), "a pause");
+    world.authority.inner.thaw(&olga());
+    world.eim.follow().await.unwrap();
+    world.package(euicc.eid, &peer).await;
+    assert_eq!(shown(&world, &operation).state, OperationState::InFlight);
+}
+
+#[tokio::test]
+async fn a_thaw_does_not_hurry_what_waits_for_something_else() {
+    let world = World::new();
+    let peer = world.connect();
+    let euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    let operation = world.propose(euicc.eid, enable()).await;
+    let refusal = Refusal::new(RefusalCode::QuotaExceeded, "not now");
+    world.authority.refuse(Some(refusal));
+    assert!(is_nothing(&world.poll(euicc.eid, &peer).await));
+    let before = shown(&world, &operation).held.unwrap().retry_at;
+    world.authority.inner.thaw(&olga());
+    world.eim.follow().await.unwrap();
+    assert_eq!(shown(&world, &operation).held.unwrap().retry_at, before);
+}

@@ -408,6 +408,31 @@ mod indirect {
     }
 
     #[tokio::test]
+    async fn a_download_whose_row_is_not_what_was_released_ends_loudly() {
+        let world = World::new();
+        script(&world, "smdp.example.com", "Meter");
+        let (_, peer, trigger, operation) = triggered_for(&world, "1$smdp.example.com$AB").await;
+        // As if the address had been changed in the database after the trigger left.
+        let approved = Command::Download {
+            source: DownloadSource::activation_code("1$other.example.com$AB").unwrap(),
+            route: Route::Indirect,
+            confirmation_code: Some(intent::Sealed::Open("4321".to_owned())),
+        };
+        *world.authority.releases.lock().unwrap() = Some(vec![approved]);
+        assert!(matches!(
+            initiate(&world, &trigger, None, &peer).await,
+            InitiateAuthenticationResponseEsipa::InitiateAuthenticationErrorEsipa(
+                InitiateAuthenticationErrorEsipa::UndefinedError
+            )
+        ));
+        assert!(world.smdp.calls.lock().unwrap().is_empty());
+        let ended = world.eim.operation(operation).unwrap();
+        assert_eq!(ended.state, OperationState::Failed);
+        let summary = ended.outcome.unwrap().summary;
+        assert!(summary.contains("somebody altered it"), "{summary}");
+    }
+
+    #[tokio::test]
     async fn what_both_sides_sign_is_relayed_and_the_eim_adds_what_it_knows() {
         let world = World::new();
         script(&world, "smdp.example.com", "Meter");

@@ -117,6 +117,8 @@ pub(crate) struct Gate {
     pub(crate) wants_lists_for_ever: AtomicBool,
     /// For which device packages are signed, if not for the one that was asked for.
     pub(crate) signs_for: Mutex<Option<Eid>>,
+    /// What is released, if not what was asked for.
+    pub(crate) releases: Mutex<Option<Vec<Command>>>,
     /// How many packages, releases, associations and results were asked for.
     pub(crate) asked: AtomicU64,
 }
@@ -190,7 +192,10 @@ impl Authority for Gate {
         &'a self,
         references: &'a [Reference],
     ) -> Reply<'a, Vec<Result<Vec<Command>, Refusal>>> {
-        self.each(references.len(), || self.inner.release(references))
+        match self.releases.lock().unwrap().clone() {
+            Some(commands) => Box::pin(async move { Ok(vec![Ok(commands); references.len()]) }),
+            None => self.each(references.len(), || self.inner.release(references)),
+        }
     }
 
     fn associate<'a>(&'a self, device: &'a Associate) -> Reply<'a, Result<(), Refusal>> {
@@ -296,6 +301,7 @@ impl World {
             wants_list: AtomicBool::new(false),
             wants_lists_for_ever: AtomicBool::new(false),
             signs_for: Mutex::default(),
+            releases: Mutex::default(),
             asked: AtomicU64::new(0),
         });
         let parts = Parts {
