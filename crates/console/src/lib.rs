@@ -11,6 +11,7 @@
 mod api;
 pub mod authority;
 mod limiter;
+mod live;
 mod pages;
 pub mod problem;
 pub mod reader;

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use eim::Visible;
 use intent::api::PrincipalInfo;
-use intent::{CredentialId, Fleet, FleetScope, Grant, Principal, Role};
+use intent::{CredentialId, FleetScope, Grant, Principal, Role};
 
 /// Who asked for a page or a resource. An extension of every request that got through.
 #[derive(Debug, Clone)]
@@ -46,15 +47,6 @@ pub enum Via {
     },
 }
 
-/// What a reader may see of devices.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sight {
-    /// Everything.
-    All,
-    /// Devices of these fleets.
-    Only(BTreeSet<Fleet>),
-}
-
 impl Reader {
     /// Somebody on this machine.
     pub fn local(operator: String) -> Self {
@@ -83,18 +75,18 @@ impl Reader {
     }
 
     /// Which devices they see: every role sees those of its fleets.
-    pub fn sight(&self) -> Sight {
+    pub fn visible(&self) -> Visible {
         if matches!(self.via, Via::Local { .. }) {
-            return Sight::All;
+            return Visible::All;
         }
         let mut fleets = BTreeSet::new();
         for grant in &self.grants {
             match &grant.fleets {
-                FleetScope::All => return Sight::All,
+                FleetScope::All => return Visible::All,
                 FleetScope::Only(these) => fleets.extend(these.iter().cloned()),
             }
         }
-        Sight::Only(fleets)
+        Visible::Only(fleets)
     }
 
     /// Whether they see what is not about single devices: people, keys, policy, the record.
@@ -106,15 +98,5 @@ impl Reader {
                     Role::Auditor | Role::SecurityAdmin | Role::Owner
                 )
             })
-    }
-}
-
-impl Sight {
-    /// Whether a device of this fleet is seen.
-    pub fn covers(&self, fleet: &Fleet) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(fleets) => fleets.contains(fleet),
-        }
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
+use axum::routing::get;
 use eim::{Clock, Eim, Entropy};
 use store::{Store, StoreFault, StoreOptions};
 
 use crate::authority::{Authority, Link};
 use crate::limiter::Limiter;
 use crate::sessions::{self, Sessions};
-use crate::{api, pages, security, sign_in};
+use crate::{api, live, pages, security, sign_in};
 
 pub use store::OpenError;
 
@@ -60,6 +61,7 @@ pub struct Console {
     pub(crate) authority: Link,
     pub(crate) sessions: Sessions,
     pub(crate) knocks: Limiter,
+    pub(crate) streams: live::Places,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
@@ -89,6 +91,7 @@ impl Console {
             authority: Link::new(parts.authority),
             sessions: Sessions::new(store),
             knocks: Limiter::new(KNOCKS, KNOCKS_REFILL_MS),
+            streams: live::Places::default(),
             clock: parts.clock,
             entropy: parts.entropy,
             settings,
@@ -100,6 +103,7 @@ impl Console {
         let guarded = Router::new()
             .merge(pages::router())
             .nest("/api/v1", api::router())
+            .route("/api/v1/events", get(live::events))
             .merge(sign_in::session_routes())
             .layer(middleware::from_fn_with_state(
                 Arc::clone(self),
