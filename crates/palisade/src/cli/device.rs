@@ -347,7 +347,13 @@ fn register(args: &RegisterArgs, format: Format) -> anyhow::Result<()> {
     if let Some((_, reason)) = refused {
         bail!("the device is registered; what came along was not taken: {reason}");
     }
-    print_device(&server.get(&format!("/v1/devices/{eid}"))?, format)
+    let device = match server.get(&format!("/v1/devices/{eid}")) {
+        Err(error) if is_unknown(&error) => bail!(
+            "the authority has registered the device, and the eIM has not heard of it: its log says why it does not follow"
+        ),
+        answered => answered?,
+    };
+    print_device(&device, format)
 }
 
 /// Gives the eIM what is known of registered devices, or of those that an intent is to register. EIDs of those that did not take

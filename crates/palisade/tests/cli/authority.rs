@@ -3,17 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use pki::issue::{CertificateTemplate, TestPki};
-use pki::{Curve, PrivateKey, Signer};
 use serde_json::Value;
 
 use crate::support::{
-    Folder, KEY, OWNER, Random, Server, enrol, owner_code, prepared, prepared_with, start_eim,
-    start_eim_alone,
+    Folder, KEY, OWNER, Server, enrol, owner_code, prepared, prepared_with, start_eim,
+    start_eim_alone, tls_identity,
 };
 
 const ICCID: &str = "89000123456789012341";
-const BOB: &str = "bob.json";
+pub(crate) const BOB: &str = "bob.json";
 
 fn with<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [arguments, &["--data", "eim"]].concat()
@@ -28,7 +26,7 @@ fn id(value: &Value) -> &str {
 }
 
 /// An eIM with the policy that installations begin with, and two owners.
-fn two_people() -> (Folder, String, Server) {
+pub(crate) fn two_people() -> (Folder, String, Server) {
     let (folder, eid) = prepared_with(&["--insecure-software-passkeys"]);
     let server = start_eim_alone(&folder, &[], &[]);
     enrol(&folder, &owner_code(&folder), "alice", OWNER);
@@ -390,7 +388,7 @@ fn a_rolled_back_disk_is_refused_by_name() {
         .refused(1, &["rolled back", "Nothing can be signed"]);
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     let copied = std::process::Command::new("cp")
         .arg("-a")
         .args([from, to])
@@ -462,33 +460,15 @@ fn a_data_folder_of_an_earlier_version_is_adopted() {
 #[test]
 fn an_authority_elsewhere_is_asked_over_mutual_tls() {
     let (folder, eid) = prepared();
-    let pki = TestPki::load(&folder.path("pki")).unwrap();
-    let now = pki.eim_tls.certificate.not_before();
-    let server = {
-        let key = PrivateKey::generate(Curve::P256, &mut Random).unwrap();
-        let certificate = CertificateTemplate::eim_tls("XX", &["localhost".to_owned()], None)
-            .valid(now, now.plus_days(90))
-            .random_serial(&mut Random)
-            .issue(key.public_key(), pki.tls_ca.issuer())
-            .unwrap();
-        (certificate, key)
-    };
-    let place = |name: &str, octets: &[u8]| {
-        let path = folder.path(name);
-        fs::write(&path, octets).unwrap();
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    };
+    tls_identity(&folder, "authority-tls");
     let authority = |name: &str| format!("eim/authority/{name}");
-    place(
-        &authority("authority-tls.pem"),
-        server.0.to_pem().unwrap().as_bytes(),
-    );
-    place(
-        &authority("keys/authority-tls.pem"),
-        server.1.to_pkcs8_pem().unwrap().as_bytes(),
-    );
-    let ca = fs::read(folder.path("pki/tls-ca.der")).unwrap();
-    place(&authority("client-ca.der"), &ca);
+    for (from, to) in [
+        ("authority-tls.pem", "authority-tls.pem"),
+        ("authority-tls.key", "keys/authority-tls.pem"),
+        ("pki/tls-ca.der", "client-ca.der"),
+    ] {
+        fs::copy(folder.path(from), folder.path(&authority(to))).unwrap();
+    }
     let port = {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         free.local_addr().unwrap().port()
@@ -528,7 +508,7 @@ fn an_authority_elsewhere_is_asked_over_mutual_tls() {
     assert_eq!(alone.terminate().0, Some(0));
 }
 
-fn append(path: &Path, text: &str) {
+pub(crate) fn append(path: &Path, text: &str) {
     let before = fs::read_to_string(path).unwrap();
     fs::write(path, before + text).unwrap();
 }

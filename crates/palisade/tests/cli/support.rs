@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use pki::issue::{CertificateTemplate, TestPki};
+use pki::{Curve, PrivateKey, Signer};
 use serde_json::Value;
 
 /// How long anything here may take on a busy machine.
@@ -41,6 +44,9 @@ impl Folder {
         // Every change is signed; by the machine of the lab unless a test says otherwise.
         if self.path(KEY).exists() {
             command.env("PALISADE_KEY", KEY);
+        }
+        if self.path(TOKENS).exists() {
+            command.env("SOFTHSM2_CONF", self.path(TOKENS));
         }
         command
     }
@@ -221,8 +227,10 @@ pub(crate) fn data(name: &str) -> String {
 pub(crate) const KEY: &str = "ci.key";
 /// The passkey of the owner.
 pub(crate) const OWNER: &str = "alice.json";
+/// SoftHSM's configuration, in a folder that has tokens.
+pub(crate) const TOKENS: &str = "softhsm2.conf";
 /// Where the owner's one-time code lies until it is used.
-const CODE: &str = "owner-code";
+pub(crate) const CODE: &str = "owner-code";
 
 /// A folder with a PKI and an eIM that is not started, and the EID of the one eUICC of the PKI. The policy asks for no
 /// approvals.
@@ -281,6 +289,23 @@ pub(crate) fn owner_code(folder: &Folder) -> String {
 pub(crate) fn enrol(folder: &Folder, code: &str, name: &str, passkey: &str) {
     let enrol = ["enrol", "--data", "eim", "--code", code, "--name", name];
     folder.ok(&[&enrol[..], &["--software-passkey", passkey]].concat());
+}
+
+/// A TLS certificate for localhost from the PKI of the folder, and its key: NAME.pem and NAME.key.
+pub(crate) fn tls_identity(folder: &Folder, name: &str) {
+    let pki = TestPki::load(&folder.path("pki")).unwrap();
+    let now = pki.eim_tls.certificate.not_before();
+    let key = PrivateKey::generate(Curve::P256, &mut Random).unwrap();
+    let certificate = CertificateTemplate::eim_tls("XX", &["localhost".to_owned()], None)
+        .valid(now, now.plus_days(90))
+        .random_serial(&mut Random)
+        .issue(key.public_key(), pki.tls_ca.issuer())
+        .unwrap();
+    let pem = certificate.to_pem().unwrap();
+    fs::write(folder.path(&format!("{name}.pem")), pem).unwrap();
+    let file = folder.path(&format!("{name}.key"));
+    fs::write(&file, key.to_pkcs8_pem().unwrap()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Randomness for keys of tests.
