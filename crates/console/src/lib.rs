@@ -13,11 +13,13 @@ pub mod authority;
 mod limiter;
 mod live;
 mod pages;
+pub mod plan;
 pub mod problem;
 pub mod reader;
 mod security;
 mod sessions;
 mod sign_in;
+mod sim_swap;
 mod site;
 
 pub use problem::Problem;

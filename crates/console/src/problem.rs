@@ -4,13 +4,14 @@ use std::error::Error;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use eim::{DeviceError, OpeningsError, OperationError, StorageError};
+use eim::{DeviceError, OpeningsError, OperationError, ReadingError, StorageError};
 use http::{HeaderValue, StatusCode, header};
 use intent::api::{Refusal, RefusalCode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Why a request was not carried out. The type is stable; the texts are for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, ToSchema)]
 #[error("{detail}; {action}")]
 pub struct Problem {
     /// `urn:palisade:problem:` and a word.
@@ -26,6 +27,7 @@ pub struct Problem {
     pub action: String,
     /// The authority's code, if it was the authority that said no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub code: Option<RefusalCode>,
     /// When it may be worth asking again. Milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -327,6 +329,15 @@ impl From<OpeningsError> for Problem {
     fn from(error: OpeningsError) -> Self {
         match error {
             OpeningsError::Storage(error) => Self::unavailable(&error),
+            other => Self::invalid(other.to_string()),
+        }
+    }
+}
+
+impl From<ReadingError> for Problem {
+    fn from(error: ReadingError) -> Self {
+        match error {
+            ReadingError::Storage(error) => Self::unavailable(&error),
             other => Self::invalid(other.to_string()),
         }
     }

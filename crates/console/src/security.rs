@@ -16,6 +16,7 @@ use crate::Problem;
 use crate::reader::{Reader, Via};
 use crate::sessions::Secret;
 use crate::sign_in::{SESSION_COOKIE, cookie, forget_cookie};
+use crate::sim_swap;
 use crate::site::Console;
 
 /// Nothing but what this console serves itself, and nowhere in a frame. Scripts get no way to turn text into markup.
@@ -120,6 +121,7 @@ pub(crate) async fn let_in(
 ) -> Response {
     let asked = Asked {
         method: request.method().clone(),
+        path: request.uri().path().to_owned(),
         headers: request.headers().clone(),
         network: network(&request),
     };
@@ -148,6 +150,7 @@ pub(crate) async fn let_in(
 /// What of a request says who asks.
 struct Asked {
     method: Method,
+    path: String,
     headers: HeaderMap,
     network: Option<IpAddr>,
 }
@@ -155,11 +158,14 @@ struct Asked {
 async fn reader(console: &Console, asked: Asked) -> Result<Option<Reader>, Problem> {
     let Asked {
         method,
+        path,
         headers,
         network,
     } = asked;
     if let Some(presented) = headers.get(header::AUTHORIZATION) {
-        return token(console, &method, presented, network).await.map(Some);
+        let reads = matches!(method, Method::GET | Method::HEAD)
+            || sim_swap::PATHS.contains(&path.as_str());
+        return token(console, reads, presented, network).await.map(Some);
     }
     if let Some(secret) = cookie(&headers, SESSION_COOKIE) {
         return session(console, Secret(secret), network).await;
@@ -217,7 +223,7 @@ struct TokenCheck<'a> {
 
 async fn token(
     console: &Console,
-    method: &Method,
+    reads: bool,
     presented: &HeaderValue,
     network: Option<IpAddr>,
 ) -> Result<Reader, Problem> {
@@ -228,12 +234,12 @@ async fn token(
         .ok_or_else(|| Problem::invalid("the field Authorization is `Bearer <token>`"))?
         .parse()
         .map_err(|error: intent::bearer::TokenError| token_refused(error.to_string()))?;
-    if !matches!(*method, Method::GET | Method::HEAD) {
+    if !reads {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "token-reads-only",
             "A token can read and nothing else",
-            "this request is no GET",
+            "this request wants a change",
             "changes need a signature: `palisade key create`, or a passkey",
         ));
     }

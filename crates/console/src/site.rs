@@ -12,7 +12,7 @@ use store::{Store, StoreFault, StoreOptions};
 use crate::authority::{Authority, Link};
 use crate::limiter::Limiter;
 use crate::sessions::{self, Sessions};
-use crate::{api, live, pages, security, sign_in};
+use crate::{api, live, pages, security, sign_in, sim_swap};
 
 pub use store::OpenError;
 
@@ -104,6 +104,7 @@ impl Console {
             .merge(pages::router())
             .nest("/api/v1", api::router())
             .route("/api/v1/events", get(live::events))
+            .merge(sim_swap::router())
             .merge(sign_in::session_routes())
             .layer(middleware::from_fn_with_state(
                 Arc::clone(self),
@@ -127,6 +128,15 @@ impl Console {
         self.sessions.shut_down();
     }
 
+    /// Whether somebody sees an intent: their own, what is about devices of theirs, and everything for auditors.
+    pub(crate) fn sees_intent(
+        &self,
+        reader: &crate::reader::Reader,
+        status: &intent::api::IntentStatus,
+    ) -> Result<bool, eim::StorageError> {
+        crate::plan::sees_intent(&self.eim, reader, status)
+    }
+
     pub(crate) fn now(&self) -> i64 {
         self.clock.now_ms()
     }
@@ -148,6 +158,25 @@ pub(crate) enum StorageError {
     /// A transaction has no durable outcome.
     #[error("the change could not be stored")]
     Fault(#[from] StoreFault),
+}
+
+/// Work that the process gave up on.
+pub(crate) fn broke_off() -> crate::Problem {
+    crate::Problem::new(
+        http::StatusCode::INTERNAL_SERVER_ERROR,
+        "broke-off",
+        "The request broke off",
+        "the server could not finish it",
+        "ask again; if it repeats, the server's log has the reason",
+    )
+}
+
+/// There is none, or none that the reader sees.
+pub(crate) fn no_such_intent(id: intent::IntentId) -> crate::Problem {
+    crate::Problem::refused(&intent::api::Refusal::new(
+        intent::api::RefusalCode::Unknown,
+        format!("there is no intent {id}"),
+    ))
 }
 
 impl From<StorageError> for crate::Problem {
