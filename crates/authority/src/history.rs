@@ -1,12 +1,15 @@
 //! What can be shown to others: the history of a device, and single entries, each with its proof.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use intent::api::{Refusal, RefusalCode};
-use ledger::{Bundle, Checkpoint, Hash, Inclusion, ProofError, ReadFiles, Reader};
+use intent::{Decision, DeviceSet, IntentId, device_set};
+use ledger::{
+    Bundle, Checkpoint, Hash, History, Inclusion, Membership, ProofError, ReadFiles, Reader,
+};
 use rsp::ids::Eid;
 
-use crate::event::{Account, Event};
+use crate::event::{Account, Event, EventError, Proposed};
 use crate::service::Authority;
 use crate::writer::{Job, chain};
 
@@ -34,8 +37,15 @@ impl Authority {
             context.extend(event.iter().flat_map(behind));
         }
         let context: Vec<u64> = context.into_iter().collect();
-        let trail = self.put(|answer| Job::Trail(eid, context, answer))?;
-        trail.bundle(&files).map_err(|error| unproven(&error))
+        let trail = self.put(|answer| Job::Trail(eid, context.clone(), answer))?;
+        let mut bundle = trail.bundle(&files).map_err(|error| unproven(&error))?;
+        let reader = Reader::at(&files, trail.checkpoint().clone());
+        for number in context {
+            bundle
+                .memberships
+                .extend(membership(&reader, number, &eid)?);
+        }
+        Ok(bundle)
     }
 
     /// An entry with the proof that it is in the ledger. Publishes first if it is not published.
@@ -56,27 +66,142 @@ impl Authority {
     }
 }
 
-/// Entries that an event refers to.
-fn behind(event: &Event) -> Vec<u64> {
+/// Why a bundle that is complete and unaltered does not show that everything in it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Unasked {
+    /// An entry cannot be read.
+    #[error("an entry of the bundle cannot be read")]
+    Event(#[from] EventError),
+    /// An intent or an approval is missing.
+    #[error("entry {number} follows from entry {missing}, which the bundle does not hold")]
+    Missing {
+        /// The entry.
+        number: u64,
+        /// What it names.
+        missing: u64,
+    },
+    /// An intent whose id is not the hash of what it says.
+    #[error("entry {0} holds an intent under the id of another one")]
+    Other(u64),
+    /// An intent about other devices.
+    #[error(
+        "entry {number} follows from the intent in entry {intent}, and nothing shows that this is about the device"
+    )]
+    NotAmong {
+        /// The entry.
+        number: u64,
+        /// The intent.
+        intent: u64,
+    },
+}
+
+/// Checks that everything in a device's history that people or machines have to ask for was asked for, by intents that are
+/// about this device, with the approvals that are named. The rest was checked by [`ledger::check_bundle`].
+pub fn check_asked(history: &History) -> Result<(), Unasked> {
+    let mut intents: BTreeMap<u64, Box<Proposed>> = BTreeMap::new();
+    let mut approvals: BTreeMap<u64, IntentId> = BTreeMap::new();
+    for entry in &history.context {
+        match Event::of_entry(entry)? {
+            Some(Event::IntentProposed(proposed)) => {
+                let octets = proposed.intent.encode().unwrap_or_default();
+                if IntentId::of(&octets) != proposed.id {
+                    return Err(Unasked::Other(entry.number));
+                }
+                intents.insert(entry.number, proposed);
+            }
+            Some(Event::IntentDecided(decided)) if decided.decision == Decision::Approve => {
+                approvals.insert(entry.number, decided.id);
+            }
+            _ => {}
+        }
+    }
+    for entry in &history.entries {
+        let number = entry.number;
+        let event = Event::of_entry(entry)?;
+        let Some((intent, approved_by)) = event.as_ref().and_then(asked) else {
+            continue;
+        };
+        let missing = |missing| Unasked::Missing { number, missing };
+        let proposed = intents.get(&intent).ok_or_else(|| missing(intent))?;
+        for approval in approved_by {
+            if approvals.get(approval) != Some(&proposed.id) {
+                return Err(missing(*approval));
+            }
+        }
+        let shown = history.memberships.iter().find(|it| it.entry == intent);
+        let shown = shown.map(|it| device_set::Membership {
+            position: it.position,
+            path: it.proof.iter().map(|hash| intent::Digest(hash.0)).collect(),
+        });
+        let devices = proposed.intent.action.devices();
+        let is_among = devices.is_some_and(|devices| {
+            devices
+                .check_member(&history.device, shown.as_ref())
+                .is_ok()
+        });
+        if !is_among {
+            return Err(Unasked::NotAmong { number, intent });
+        }
+    }
+    Ok(())
+}
+
+/// What shows that a device is one of those that the intent in entry `number` commits to; none if it lists them, or is none.
+fn membership<F: ReadFiles>(
+    reader: &Reader<'_, F>,
+    number: u64,
+    eid: &Eid,
+) -> Result<Option<Membership>, Refusal> {
+    let event = |number: u64| {
+        let entry = reader.entry(number).map_err(|error| unproven(&error))?;
+        Event::of_entry(&entry).map_err(|error| Refusal::new(RefusalCode::Malformed, chain(&error)))
+    };
+    let Some(Event::IntentProposed(proposed)) = event(number)? else {
+        return Ok(None);
+    };
+    let Some(DeviceSet::Committed(_)) = proposed.intent.action.devices() else {
+        return Ok(None);
+    };
+    // The list stands right before the intent, in parts.
+    let mut parts = Vec::new();
+    for before in (0..number).rev() {
+        match event(before)? {
+            Some(Event::IntentDevices { id, eids }) if id == proposed.id => parts.push(eids),
+            _ => break,
+        }
+    }
+    let eids: Vec<Eid> = parts.into_iter().rev().flatten().collect();
+    Ok(DeviceSet::prove_member(&eids, eid).map(|shown| Membership {
+        entry: number,
+        position: shown.position,
+        proof: shown.path.iter().map(|it| Hash(it.0)).collect(),
+    }))
+}
+
+/// The intent that an event follows from, and approvals that it names.
+fn asked(event: &Event) -> Option<(u64, &[u64])> {
     match event {
         Event::DeviceRegistered { intent, .. }
         | Event::DeviceRetired { intent, .. }
-        | Event::DeviceReassociable { intent, .. } => vec![*intent],
+        | Event::DeviceReassociable { intent, .. } => Some((*intent, &[])),
         Event::PackageReleased {
             intent, approvals, ..
-        } => [*intent].into_iter().chain(approvals.clone()).collect(),
-        Event::PackageOrdered(ordered) => {
-            let intent = match ordered.account {
-                Account::Intent(intent) => Some(intent),
-                Account::Read(_) => None,
-            };
-            intent
-                .into_iter()
-                .chain(ordered.approvals.clone())
-                .collect()
-        }
-        _ => Vec::new(),
+        } => Some((*intent, approvals)),
+        Event::PackageOrdered(ordered) => match ordered.account {
+            Account::Intent(intent) => Some((intent, &ordered.approvals)),
+            Account::Read(_) => None,
+        },
+        _ => None,
     }
+}
+
+/// Entries that an event refers to.
+fn behind(event: &Event) -> Vec<u64> {
+    let (intent, approvals) = asked(event).unzip();
+    intent
+        .into_iter()
+        .chain(approvals.unwrap_or_default().iter().copied())
+        .collect()
 }
 
 fn unproven(error: &ProofError) -> Refusal {

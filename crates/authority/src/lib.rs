@@ -36,6 +36,7 @@ mod verbs;
 pub mod webauthn;
 mod writer;
 
+pub use history::{Unasked, check_asked};
 pub use opening::Replay;
 pub use service::{Authority, OpenError, Parts};
 pub use verbs::enrol::Enrolment;

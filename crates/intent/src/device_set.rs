@@ -43,6 +43,18 @@ pub struct Committed {
     count: u64,
 }
 
+/// That a device stands in a list, for who has not the list but its root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// Its place, from 0.
+    pub position: u64,
+    /// The audit path, from the leaf up (RFC 6962 section 2.1.1).
+    pub path: Vec<Digest>,
+}
+
+/// Hashes of an audit path at most: as many as a tree has levels.
+const PATH_MAX: usize = 64;
+
 /// Why something is no set of devices.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceSetError {
@@ -61,6 +73,9 @@ pub enum DeviceSetError {
     /// The list is missing.
     #[error("the intent commits to a list of devices, which has to be sent along")]
     NoList,
+    /// The device is none of them, or nothing shows that it is.
+    #[error("nothing shows that the intent is about this device")]
+    NotAmong,
 }
 
 impl DeviceSet {
@@ -123,6 +138,43 @@ impl DeviceSet {
         }
     }
 
+    /// What shows that a device stands in a list; none if it does not. `eids` in rising order.
+    pub fn prove_member(eids: &[Eid], eid: &Eid) -> Option<Membership> {
+        let position = eids.binary_search(eid).ok()? as u64;
+        let path = tlog::prove_record(eids.len() as u64, position, &stored(eids)).ok()?;
+        Some(Membership {
+            position,
+            path: path.into_iter().map(|hash| Digest(hash.0)).collect(),
+        })
+    }
+
+    /// Whether a device is one of them, without the list: then `membership` has to show it.
+    pub fn check_member(
+        &self,
+        eid: &Eid,
+        membership: Option<&Membership>,
+    ) -> Result<(), DeviceSetError> {
+        let is_member = match (self, membership) {
+            (Self::Listed(listed), _) => listed.eids.binary_search(eid).is_ok(),
+            (Self::Committed(committed), Some(Membership { position, path })) => {
+                let path: Vec<tlog::Hash> = path
+                    .iter()
+                    .take(PATH_MAX)
+                    .map(|it| tlog::Hash(it.0))
+                    .collect();
+                let leaf = tlog::record_hash(eid.to_string().as_bytes());
+                let root = tlog::Hash(committed.root.0);
+                *position < committed.count
+                    && tlog::check_record(&path, committed.count, root, *position, leaf).is_ok()
+            }
+            (Self::Committed(_), None) => false,
+        };
+        match is_member {
+            true => Ok(()),
+            false => Err(DeviceSetError::NotAmong),
+        }
+    }
+
     /// What can be checked without the list.
     pub fn check(&self) -> Result<(), DeviceSetError> {
         match self {
@@ -151,14 +203,18 @@ fn is_rising(eids: &[Eid]) -> bool {
 
 /// The root of a Merkle tree over a list (RFC 6962 section 2.1).
 fn root(eids: &[Eid]) -> Digest {
+    let root = tlog::tree_hash(eids.len() as u64, &stored(eids));
+    Digest(root.unwrap_or(tlog::EMPTY_HASH).0)
+}
+
+fn stored(eids: &[Eid]) -> Stored {
     let mut stored = Stored(Vec::with_capacity(eids.len().saturating_mul(2)));
     for (n, eid) in (0u64..).zip(eids) {
         // Reading back what was just stored cannot fail; a wrong root would match no list, and so be refused.
         let hashes = tlog::stored_hashes(n, eid.to_string().as_bytes(), &stored);
         stored.0.extend(hashes.unwrap_or_default());
     }
-    let root = tlog::tree_hash(eids.len() as u64, &stored);
-    Digest(root.unwrap_or(tlog::EMPTY_HASH).0)
+    stored
 }
 
 /// Hashes of a tree that is being built, in the order of `tlog`.
@@ -213,6 +269,46 @@ mod tests {
         assert_eq!(
             committed.resolve(Some(&swapped)),
             Err(DeviceSetError::Order)
+        );
+    }
+
+    #[test]
+    fn who_has_only_the_root_can_be_shown_who_is_among_them() {
+        for count in [101u64, 128, 301] {
+            let (committed, along) = DeviceSet::of((0..count).map(eid).collect()).unwrap();
+            let along = along.unwrap();
+            for n in [0, 1, 63, 64, count - 1] {
+                let shown = DeviceSet::prove_member(&along, &eid(n)).unwrap();
+                committed.check_member(&eid(n), Some(&shown)).unwrap();
+                let refused = |eid: Eid, shown: Option<&Membership>| {
+                    assert_eq!(
+                        committed.check_member(&eid, shown),
+                        Err(DeviceSetError::NotAmong)
+                    );
+                };
+                refused(eid(n), None);
+                refused(eid(n + 1), Some(&shown));
+                refused(eid(9_999), Some(&shown));
+                let mut moved = shown.clone();
+                moved.position = (n + 1) % count;
+                refused(eid(n), Some(&moved));
+                let mut cut = shown.clone();
+                cut.path.pop();
+                refused(eid(n), Some(&cut));
+                let mut longer = shown.clone();
+                longer.path.resize(1_000, Digest([0; 32]));
+                refused(eid(n), Some(&longer));
+                let mut outside = shown;
+                outside.position = u64::MAX;
+                refused(eid(n), Some(&outside));
+            }
+            assert_eq!(DeviceSet::prove_member(&along, &eid(9_999)), None);
+        }
+        let (listed, _) = DeviceSet::of(vec![eid(1), eid(2)]).unwrap();
+        listed.check_member(&eid(2), None).unwrap();
+        assert_eq!(
+            listed.check_member(&eid(3), None),
+            Err(DeviceSetError::NotAmong)
         );
     }
 }

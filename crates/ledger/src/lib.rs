@@ -94,7 +94,7 @@ pub use key::{CosigningKey, KeyError, PublicKey, SigningKey, WitnessKey};
 pub use log::{AppendError, Appended, Ledger, OpenError, Opening, Visitor};
 pub use proof::{
     BUNDLE_JSON_MAX, Bundle, CheckError, Checked, HeadProof, History, Included, Inclusion,
-    ProofError, Proven, check_bundle, check_consistency,
+    Membership, ProofError, Proven, check_bundle, check_consistency,
 };
 pub use publication::{Publication, Published};
 pub use read::{Reader, Trail};

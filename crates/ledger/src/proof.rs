@@ -34,10 +34,26 @@ pub struct Bundle {
     /// Entries that these refer to and that are not the device's own, such as who asked and who approved; oldest first. That
     /// they are all is for the reader to see from what entries say.
     pub context: Vec<Proven>,
+    /// Of entries of the context that commit to a list of devices by its Merkle root: that this device stands in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub memberships: Vec<Membership>,
     /// The last entry of the checkpoint, which records the heads of all devices.
     pub heads: Proven,
     /// The head of this device among them.
     pub head: HeadProof,
+}
+
+/// Where a device stands in a list that an entry commits to. What the entry says about the list, and what the leaves are, is
+/// known to whoever reads the entry: here it is carried along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Membership {
+    /// Number of the entry.
+    pub entry: u64,
+    /// Place in the list, from 0.
+    pub position: u64,
+    /// The audit path, from the leaf up.
+    pub proof: Vec<Hash>,
 }
 
 /// An entry and the proof that a checkpoint covers it.
@@ -101,6 +117,8 @@ pub struct History {
     pub entries: Vec<Entry>,
     /// Other entries that the bundle holds, oldest first. They are on record; it does not follow that they are all.
     pub context: Vec<Entry>,
+    /// What shows that the device stands in lists of these. Not checked here.
+    pub memberships: Vec<Membership>,
     /// The checkpoint. How old it is tells nobody but who compares it with others or with its witnesses' cosignatures.
     pub checkpoint: Checkpoint,
 }
@@ -240,7 +258,7 @@ pub enum CheckError {
 
 impl Bundle {
     /// What the member `format` holds.
-    pub const FORMAT: &str = "palisade-device-history/2";
+    pub const FORMAT: &str = "palisade-device-history/3";
 
     /// The JSON text.
     pub fn to_json(&self) -> String {
@@ -364,6 +382,7 @@ fn check_history(bundle: &Bundle, key: &PublicKey) -> Result<History, CheckError
         device,
         entries,
         context,
+        memberships: bundle.memberships.clone(),
         checkpoint,
     })
 }

@@ -211,6 +211,7 @@ impl Trail {
     pub fn bundle(&self, files: &impl ReadFiles) -> Result<Bundle, ProofError> {
         let reader = Reader::at(files, self.checkpoint.clone());
         Ok(Bundle {
+            memberships: Vec::new(),
             format: Bundle::FORMAT.to_owned(),
             device: self.eid.to_string(),
             checkpoint: text(self.checkpoint.note())?,

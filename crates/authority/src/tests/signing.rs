@@ -2,7 +2,7 @@ use intent::action::FreezeScope;
 use intent::api::{IntentState, RefusalCode};
 use intent::command::{DataItem, DownloadSource, Route};
 use intent::policy::Window;
-use ledger::check_bundle;
+use ledger::{Hash, History, check_bundle};
 
 use super::*;
 use crate::package::Answer;
@@ -36,6 +36,8 @@ fn an_euicc_executes_what_was_asked_for_and_the_record_says_so() {
     let ledger::Checked::History(history) = checked else {
         panic!("{checked:?}")
     };
+    crate::check_asked(&history).unwrap();
+    assert!(history.memberships.is_empty(), "intents list few devices");
     let kinds: Vec<_> = history.entries.iter().map(|it| it.kind.as_str()).collect();
     assert_eq!(
         kinds,
@@ -558,4 +560,77 @@ fn packages_that_are_never_answered_do_not_pile_up() {
     let before = device_of(&site, device.eid);
     site.reopen();
     assert!(device_of(&site, device.eid) == before, "replayed");
+}
+
+/// Alice proposes and bob approves something about more devices than are listed.
+fn agree_on_many(
+    site: &mut Site,
+    action: impl Fn(intent::DeviceSet) -> Action,
+    eids: &[Eid],
+) -> IntentId {
+    let (devices, list) = intent::DeviceSet::of(eids.to_vec()).unwrap();
+    let intent = site.intent(action(devices));
+    let mut request = site.alice.propose(&intent);
+    request.devices = Some(list.unwrap().iter().map(ToString::to_string).collect());
+    let status = site.authority().propose(&request).unwrap();
+    let approval = site.bob.decide(status.id, Decision::Approve);
+    site.authority().decide(status.id, &approval).unwrap();
+    status.id
+}
+
+fn history_of(site: &Site, eid: Eid) -> History {
+    let json = site.authority().history(eid).unwrap().to_json();
+    match check_bundle(json.as_bytes(), site.authority().ledger_key()).unwrap() {
+        ledger::Checked::History(history) => history,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_bundle_shows_that_a_campaign_was_about_the_device() {
+    let mut site = Site::new(policy());
+    // More than one entry can hold.
+    let count = u64::try_from(crate::event::DEVICES_PER_ENTRY).unwrap() + 200;
+    let eids: Vec<Eid> = (100..100 + count).map(eid).collect();
+    let fleet: intent::Fleet = "meters".parse().unwrap();
+    let register = |devices| Action::RegisterDevices {
+        fleet: fleet.clone(),
+        devices,
+    };
+    agree_on_many(&mut site, register, &eids);
+    let campaign = |devices| Action::Operate {
+        devices,
+        commands: vec![enable(2)],
+    };
+    let id = agree_on_many(&mut site, campaign, &eids);
+    for n in [100, 100 + count - 1] {
+        let device = site.device(n);
+        site.sign_intent(id, device.eid).unwrap();
+        let history = history_of(&site, device.eid);
+        assert_eq!(history.memberships.len(), 2);
+        crate::check_asked(&history).unwrap();
+
+        let refused = |alter: &dyn Fn(&mut History)| {
+            let mut altered = history_of(&site, device.eid);
+            alter(&mut altered);
+            crate::check_asked(&altered).unwrap_err()
+        };
+        let not_among = |error| matches!(error, crate::Unasked::NotAmong { .. });
+        assert!(not_among(refused(&|it| it.memberships.clear())));
+        assert!(not_among(refused(&|it| drop(it.memberships.pop()))));
+        assert!(not_among(refused(&|it| it.memberships[1].position ^= 1)));
+        assert!(not_among(refused(
+            &|it| it.memberships[1].proof[0] = Hash([1; 32])
+        )));
+        assert!(not_among(refused(&|it| it.device = eid(101))));
+        let missing = |error| matches!(error, crate::Unasked::Missing { .. });
+        assert!(missing(refused(&|it| {
+            it.context
+                .retain(|entry| entry.kind.as_str() != "intent.proposed");
+        })));
+        assert!(missing(refused(&|it| {
+            it.context
+                .retain(|entry| entry.kind.as_str() != "intent.decided");
+        })));
+    }
 }

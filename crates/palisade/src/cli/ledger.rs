@@ -276,7 +276,13 @@ fn check(file: &Path, key: &Path, wanted: &Wanted, format: Format) -> anyhow::Re
         bail!("{} is longer than any bundle", file.display());
     }
     let json = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    match check_bundle(&json, &key) {
+    let checked = check_bundle(&json, &key)
+        .map_err(anyhow::Error::from)
+        .and_then(|checked| {
+            asked_for(&checked)?;
+            Ok(checked)
+        });
+    match checked {
         Ok(checked) => {
             let cosigned = wanted.find(Some(checkpoint_of(&checked)), &[])?;
             if !cosigned.is_good() {
@@ -287,9 +293,17 @@ fn check(file: &Path, key: &Path, wanted: &Wanted, format: Format) -> anyhow::Re
             Ok(Ending::Done)
         }
         Err(error) => {
-            output::print(&format!("NOT PROVEN: {error}\n"))?;
+            output::print(&format!("NOT PROVEN: {error:#}\n"))?;
             Ok(Ending::Failed)
         }
+    }
+}
+
+/// That what happened to a device follows from intents about it, which a bundle shows too.
+fn asked_for(checked: &Checked) -> Result<(), authority::Unasked> {
+    match checked {
+        Checked::Entry(_) => Ok(()),
+        Checked::History(history) => authority::check_asked(history),
     }
 }
 
@@ -407,6 +421,7 @@ pub(super) fn history(
         .parse()
         .context("the authority's key cannot be read")?;
     let checked = check_bundle(&bundle, &key).context("the authority's proof does not hold")?;
+    asked_for(&checked).context("the authority's proof does not hold")?;
     print_checked(&checked, None, format)?;
     Ok(Ending::Done)
 }
