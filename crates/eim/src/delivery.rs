@@ -519,13 +519,7 @@ impl Eim {
     }
 
     async fn expire(&self, operation: &Operation, at: i64) -> Result<(), StorageError> {
-        let summary = match operation.state {
-            OperationState::InFlight => {
-                "expired in flight: whether the device executed it is not known"
-            }
-            _ if operation.proofs > 0 => NO_PROOF,
-            _ => "expired before the device polled for it",
-        };
+        let summary = why_expired(operation.state, operation.proofs);
         self.end(operation, OperationState::Expired, summary, at)
             .await
     }
@@ -573,6 +567,17 @@ const NOT_THE_PACKAGE: &str =
     "the authority signed something else than what it was asked for: see its record";
 const NO_PROOF: &str = "expired before the device showed, on the connection it polled on, that its eUICC is \
      present; if its IPA opens a connection for each request, insecure_trust_any_connection lets it do without";
+
+/// How far an operation came that is over for being too late.
+pub(crate) fn why_expired(state: OperationState, proofs: i64) -> &'static str {
+    match state {
+        OperationState::InFlight => {
+            "expired in flight: whether the device executed it is not known"
+        }
+        _ if proofs > 0 => NO_PROOF,
+        _ => "expired before the device polled for it",
+    }
+}
 
 /// Whether policy wants to know the profiles first.
 fn is_not_listed(answer: &Result<Result<SignedPackage, Refusal>, AuthorityError>) -> bool {

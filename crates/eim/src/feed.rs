@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::actor::Actor;
 use crate::authority::AuthorityError;
-use crate::delivery::code_word;
+use crate::delivery::{code_word, why_expired};
 use crate::openings::unsealed;
 use crate::operations::OperationDraft;
 use crate::pending;
@@ -27,8 +27,8 @@ use crate::{Eim, EventDraft, OperationState, Outcome, StorageError};
 const PAGE: usize = 500;
 /// How far the feed may go on without anything for the eIM before the cursor is written.
 const CURSOR_LAG: u64 = 10_000;
-/// Pause between looks for openings that nobody needs any more.
-const PRUNE_EVERY_MS: i64 = 60_000;
+/// Pause between looks for operations that are too late, and for openings that nobody needs any more.
+const TIDY_EVERY_MS: i64 = 60_000;
 
 /// Why the feed could not be followed. What was taken stays taken.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ impl From<SqlError> for FollowError {
 pub(crate) struct Progress {
     /// Further than what is stored, if there was nothing for the eIM.
     cursor: Option<u64>,
-    pruned_at: i64,
+    tidied_at: i64,
 }
 
 /// What becomes of one device.
@@ -142,7 +142,7 @@ impl Eim {
             cursor = news.next;
             progress.cursor = Some(cursor);
         }
-        self.prune_openings(&mut progress).await?;
+        self.tidy(&mut progress).await?;
         Ok(taken)
     }
 
@@ -344,12 +344,13 @@ impl Eim {
         }
     }
 
-    async fn prune_openings(&self, progress: &mut Progress) -> Result<(), FollowError> {
+    /// What is due from time to time.
+    async fn tidy(&self, progress: &mut Progress) -> Result<(), FollowError> {
         let now = self.now_ms();
-        if now - progress.pruned_at < PRUNE_EVERY_MS {
+        if now - progress.tidied_at < TIDY_EVERY_MS || self.expire_some(now).await? {
             return Ok(());
         }
-        progress.pruned_at = now;
+        progress.tidied_at = now;
         self.store
             .write_async(move |tx| -> Result<(), StorageError> {
                 openings::prune(tx, now)?;
@@ -359,6 +360,40 @@ impl Eim {
             .await
             .map_err(store::WriteError::into_verb)?;
         Ok(())
+    }
+
+    /// Ends operations whose time is over: devices that do not poll would leave them open for ever. Whether there may be more.
+    async fn expire_some(&self, now: i64) -> Result<bool, FollowError> {
+        let limit = u32::try_from(PAGE).unwrap_or(u32::MAX);
+        let overdue = self.read(|tx| -> Result<_, SqlError> { feed::overdue(tx, now, limit) })?;
+        let has_more = overdue.len() >= PAGE;
+        if overdue.is_empty() {
+            return Ok(false);
+        }
+        let touched = overdue.iter().map(|one| one.eid).collect();
+        let ended: Vec<_> = overdue
+            .into_iter()
+            .map(|one| {
+                let why = why_expired(one.state, one.proofs);
+                let state = OperationState::Expired;
+                let detail = json!({ "operation": one.id, "state": state, "summary": why });
+                let event =
+                    self.event(one.eid, &Actor::system("expiry"), "operation-ended", detail);
+                (one, summary(why.to_owned()), event)
+            })
+            .collect();
+        self.change_many(touched, move |tx| -> Result<(), StorageError> {
+            for (one, outcome, event) in &ended {
+                let state = OperationState::Expired;
+                // Not if a result came in meanwhile.
+                if operations::finish_from(tx, one.id, one.state, state, outcome, None, now)? {
+                    event.append(tx)?;
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(has_more)
     }
 
     /// As [`Eim::change`], about many devices.

@@ -4,7 +4,17 @@ use rsp::ids::Eid;
 use store::{ReadTx, SqlError, Tx, params};
 use uuid::Uuid;
 
+use super::operations::OperationState;
 use super::{eid, parsed};
+
+/// An operation whose time is over.
+pub(crate) struct Overdue {
+    pub(crate) id: Uuid,
+    pub(crate) eid: Eid,
+    pub(crate) state: OperationState,
+    /// Proofs of presence asked for before it could be handed over.
+    pub(crate) proofs: i64,
+}
 
 pub(crate) fn cursor(tx: &ReadTx<'_>) -> Result<u64, SqlError> {
     let cursor: i64 = tx.query_row("SELECT cursor FROM feed WHERE id = 1", params![], |row| {
@@ -45,4 +55,20 @@ pub(crate) fn wake(tx: &Tx<'_>, id: Uuid, now: i64) -> Result<(), SqlError> {
         params![id.to_string(), now],
     )?;
     Ok(())
+}
+
+/// Operations that are open and too late at `now`.
+pub(crate) fn overdue(tx: &ReadTx<'_>, now: i64, limit: u32) -> Result<Vec<Overdue>, SqlError> {
+    tx.query_all(
+        "SELECT id, eid, state, proofs FROM operation WHERE state IN ('queued', 'in-flight') AND expires_at <= $1 LIMIT $2",
+        params![now, limit],
+        |row| {
+            Ok(Overdue {
+                id: parsed(row, 0)?,
+                eid: eid(row, 1)?,
+                state: parsed(row, 2)?,
+                proofs: row.get(3)?,
+            })
+        },
+    )
 }

@@ -655,3 +655,38 @@ async fn a_thaw_does_not_hurry_what_waits_for_something_else() {
     world.eim.follow().await.unwrap();
     assert_eq!(shown(&world, &operation).held.unwrap().retry_at, before);
 }
+
+#[tokio::test]
+async fn operations_end_in_time_even_if_their_devices_never_poll() {
+    let world = World::new();
+    let peer = world.connect();
+    let euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    world.device(other_eid()).await;
+    let delivered = world.propose(euicc.eid, enable()).await;
+    let package = world.package(euicc.eid, &peer).await;
+    let id = world.intend(vec![other_eid()], enable(), Some(60_000));
+    world.eim.follow().await.unwrap();
+    let waiting = world.operation_of(id);
+    assert_eq!(waiting.state, OperationState::Queued);
+    world.clock.advance_ms(32 * 86_400_000);
+    world.eim.follow().await.unwrap();
+    let ended = shown(&world, &waiting);
+    assert_eq!(ended.state, OperationState::Expired);
+    assert!(
+        ended
+            .outcome
+            .unwrap()
+            .summary
+            .contains("before the device polled")
+    );
+    let late = shown(&world, &delivered);
+    assert_eq!(late.state, OperationState::Expired);
+    assert!(late.outcome.unwrap().summary.contains("in flight"));
+    // What an eUICC did in time and says late still counts.
+    let mut euicc = euicc;
+    let answer = euicc.execute(&package, enabled());
+    assert!(!is_refused(&world.provide(euicc.eid, answer, &peer).await));
+    assert_eq!(shown(&world, &delivered).state, OperationState::Done);
+    world.eim.follow().await.unwrap();
+    assert_eq!(shown(&world, &delivered).state, OperationState::Done);
+}
