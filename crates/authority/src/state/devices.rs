@@ -1,5 +1,7 @@
 //! Devices: where they belong, what their eUICC is, what was signed for them.
 
+mod orders;
+
 use std::collections::BTreeMap;
 
 use intent::{Digest, Fleet};
@@ -14,12 +16,10 @@ use crate::state::Misfit;
 use crate::state::keys::SigningKeys;
 use crate::state::usage::{Span, Window};
 
-/// Packages that the eUICC may still answer, kept for one device. The octets of the oldest beyond are not given again.
-pub const UNANSWERED_MAX: usize = 16;
-/// Packages with an answer that are kept for one device, in case that the answer to them was lost.
-const ANSWERED_KEPT: usize = 2;
-/// Packages of which the octets are gone, kept for one device: enough to verify a late result, and to say what it answers.
-pub const TRACES_KEPT: usize = 8;
+use orders::Orders;
+
+pub use orders::{Order, TRACES_KEPT, Trace, UNANSWERED_MAX};
+
 /// Results of one eUICC of which it is known that they were recorded.
 const RESULTS_KEPT: usize = 32;
 /// Entries about managing a device that its history refers to.
@@ -47,11 +47,8 @@ pub struct Device {
     /// The last counter used. It outlives associations: nothing is ever signed twice under one counter.
     #[serde(rename = "c", default)]
     counter: i64,
-    #[serde(rename = "o", skip_serializing_if = "BTreeMap::is_empty", default)]
-    orders: BTreeMap<i64, Order>,
-    /// Packages before those, by counter.
-    #[serde(rename = "l", skip_serializing_if = "Vec::is_empty", default)]
-    traces: Vec<(i64, Trace)>,
+    #[serde(rename = "o", skip_serializing_if = "Orders::is_empty", default)]
+    orders: Orders,
     #[serde(rename = "d", skip_serializing_if = "Vec::is_empty", default)]
     results: Vec<Known>,
     #[serde(rename = "i", skip_serializing_if = "Option::is_none", default)]
@@ -86,52 +83,6 @@ pub struct Association {
     /// SHA-256 of the SubjectPublicKeyInfo of the eIM's key that the eUICC accepts.
     #[serde(rename = "e")]
     pub eim_key: Digest,
-}
-
-/// A package that was ordered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    /// Its entry.
-    #[serde(rename = "n")]
-    pub number: u64,
-    /// On whose account.
-    #[serde(rename = "a")]
-    pub account: Account,
-    /// EuiccPackageSigned, DER in base64.
-    #[serde(rename = "p")]
-    pub package: String,
-    /// The association token that the signature covers.
-    #[serde(rename = "t")]
-    pub token: Option<i64>,
-    /// The key that signs it.
-    #[serde(rename = "k")]
-    pub key: Digest,
-    /// The key that the eUICC accepts once it answers that it adopted it.
-    #[serde(rename = "x", skip_serializing_if = "Option::is_none", default)]
-    pub adopts: Option<Digest>,
-    /// Whether the eUICC has answered.
-    #[serde(rename = "d")]
-    pub is_answered: bool,
-}
-
-/// What is left of a package whose octets nobody can need any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trace {
-    /// Its entry.
-    #[serde(rename = "n")]
-    pub number: u64,
-    /// The association token that the signature covers.
-    #[serde(rename = "t")]
-    pub token: Option<i64>,
-    /// How many commands it has; none if they cannot be read.
-    #[serde(rename = "c")]
-    pub commands: Option<usize>,
-    /// The key that the eUICC accepts once it answers that it adopted it, if it still can.
-    #[serde(rename = "x", skip_serializing_if = "Option::is_none", default)]
-    pub adopts: Option<Digest>,
-    /// Whether the eUICC has answered.
-    #[serde(rename = "d")]
-    pub is_answered: bool,
 }
 
 /// A result that was recorded: its sequence number, none for an error, and a part of its digest.
@@ -237,24 +188,17 @@ impl Device {
 
     /// The package of a counter, if it is kept.
     pub fn order(&self, counter: i64) -> Option<&Order> {
-        self.orders.get(&counter)
+        self.orders.get(counter)
     }
 
     /// What is known of the package of a counter, whether its octets are kept or not.
     pub fn trace(&self, counter: i64) -> Option<Trace> {
-        let kept = self.orders.get(&counter).map(Trace::of);
-        kept.or_else(|| {
-            let mut traces = self.traces.iter();
-            let (_, trace) = traces.find(|(known, _)| *known == counter)?;
-            Some(*trace)
-        })
+        self.orders.trace(counter)
     }
 
-    /// The package of an account, if it is kept, with its counter. There are at most [`UNANSWERED_MAX`] and a few.
+    /// The package of an account, if it is kept, with its counter.
     pub fn order_of(&self, account: &Account) -> Option<(i64, &Order)> {
-        let mut orders = self.orders.iter().rev();
-        let (counter, order) = orders.find(|(_, order)| order.account == *account)?;
-        Some((*counter, order))
+        self.orders.of(account)
     }
 
     /// Profiles, as the eUICC last listed them.
@@ -302,15 +246,7 @@ impl Device {
         let (Some(_), Some(association)) = (&self.fleet, &self.association) else {
             return Vec::new();
         };
-        let orders = self.orders.values();
-        let orders = orders.map(|order| (order.is_answered, order.adopts));
-        let traces = self.traces.iter();
-        let traces = traces.map(|(_, trace)| (trace.is_answered, trace.adopts));
-        let mut keys: Vec<Digest> = orders
-            .chain(traces)
-            .filter(|(is_answered, _)| !is_answered)
-            .filter_map(|(_, adopts)| adopts)
-            .collect();
+        let mut keys: Vec<Digest> = self.orders.adopting().collect();
         keys.push(association.eim_key);
         keys.sort_unstable();
         keys.dedup();
@@ -344,10 +280,7 @@ impl Device {
                 self.association = None;
                 self.reassociable = false;
                 self.inventory = None;
-                // Nobody gives these octets again, nor is an answer taken before the device is associated anew.
-                for (counter, order) in std::mem::take(&mut self.orders) {
-                    self.leave_trace(counter, &order, None);
-                }
+                self.orders.retire();
             }
             Event::DeviceReassociable { .. } => {
                 self.check_registered(number)?;
@@ -412,19 +345,13 @@ impl Device {
         };
         if claimed.is_none() {
             // What an eUICC held before it was reset says nothing about what it holds now, nor will it answer what was signed
-            // for it then. Asking again for such a package still gives the same octets.
+            // for it then.
             self.inventory = None;
             self.results.clear();
-            for order in self.orders.values_mut() {
-                order.is_answered = true;
-            }
-            for (_, trace) in &mut self.traces {
-                trace.is_answered = true;
-            }
+            self.orders.end();
         }
         self.association = Some(association);
         self.reassociable = false;
-        self.forget_orders();
         Ok(())
     }
 
@@ -452,8 +379,7 @@ impl Device {
             adopts: ordered.adopts,
             is_answered: false,
         };
-        self.orders.insert(ordered.counter, order);
-        self.forget_orders();
+        self.orders.add(ordered.counter, order);
         Ok(())
     }
 
@@ -494,81 +420,13 @@ impl Device {
             if let Some(key) = trace.adopts.filter(|_| is_first && recorded.success) {
                 association.eim_key = key;
             }
-            if let Some(order) = self.orders.get(&recorded.counter) {
+            if let Some(order) = self.orders.get(recorded.counter) {
                 Inventory::take_in(&mut self.inventory, &order.package, &result);
             }
         }
-        if let Some(order) = self.orders.get_mut(&recorded.counter) {
-            order.is_answered = true;
-        }
-        for (counter, trace) in &mut self.traces {
-            trace.is_answered |= *counter == recorded.counter;
-        }
-        if result.seq_number().is_some() {
-            self.forget_orders_below(recorded.counter);
-        }
-        self.forget_orders();
+        let is_executed = result.seq_number().is_some();
+        self.orders.answered(recorded.counter, is_executed);
         Ok(())
-    }
-
-    /// Forgets the octets of packages that were not answered and will not run any more. An eUICC that executed a package refuses
-    /// those with lower counters (SGP.32 section 3.3.1): if one of these was executed, its result exists already. The key that
-    /// one of them would have had it adopt it did not adopt before: it would not have taken a later one signed with the other.
-    fn forget_orders_below(&mut self, counter: i64) {
-        let later = self.orders.split_off(&counter);
-        let passed = std::mem::replace(&mut self.orders, later);
-        for (counter, order) in passed {
-            match order.is_answered {
-                true => {
-                    self.orders.insert(counter, order);
-                }
-                false => self.leave_trace(counter, &order, None),
-            }
-        }
-        for (known, trace) in &mut self.traces {
-            if *known < counter {
-                trace.adopts = None;
-            }
-        }
-    }
-
-    fn forget_orders(&mut self) {
-        let answered = self.orders.iter().filter(|(_, order)| order.is_answered);
-        let answered: Vec<i64> = answered.map(|(counter, _)| *counter).collect();
-        let excess = answered.len().saturating_sub(ANSWERED_KEPT);
-        for counter in answered.iter().take(excess) {
-            if let Some(order) = self.orders.remove(counter) {
-                self.leave_trace(*counter, &order, None);
-            }
-        }
-        while self.orders.len() > UNANSWERED_MAX + ANSWERED_KEPT {
-            if let Some((counter, order)) = self.orders.pop_first() {
-                self.leave_trace(counter, &order, order.adopts);
-            }
-        }
-    }
-
-    fn leave_trace(&mut self, counter: i64, order: &Order, adopts: Option<Digest>) {
-        let trace = Trace {
-            adopts,
-            ..Trace::of(order)
-        };
-        let place = self.traces.partition_point(|(known, _)| *known < counter);
-        self.traces.insert(place, (counter, trace));
-        let excess = self.traces.len().saturating_sub(TRACES_KEPT);
-        self.traces.drain(..excess);
-    }
-}
-
-impl Trace {
-    fn of(order: &Order) -> Self {
-        Self {
-            number: order.number,
-            token: order.token,
-            commands: package::commands(&order.package),
-            adopts: order.adopts,
-            is_answered: order.is_answered,
-        }
     }
 }
 
