@@ -14,6 +14,7 @@ mod limiter;
 mod live;
 mod pages;
 pub mod plan;
+mod probes;
 pub mod problem;
 pub mod reader;
 mod security;

@@ -64,10 +64,10 @@ pub(crate) async fn same_origin(
     next: Next,
 ) -> Response {
     let origin = console.settings.origin.as_str();
-    let path = request.uri().path();
-    if !PROBES.contains(&path)
-        && host(&request).as_deref() != origin.split_once("://").map(|(_, host)| host)
-    {
+    // A browser that is signed in does not ask by address.
+    let is_probe =
+        PROBES.contains(&request.uri().path()) && !request.headers().contains_key(header::COOKIE);
+    if !is_probe && host(&request).as_deref() != origin.split_once("://").map(|(_, host)| host) {
         return Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "other-host",
@@ -303,7 +303,8 @@ fn turned_away(request: &Request) -> Response {
 }
 
 fn wants_page(request: &Request) -> bool {
-    request.method() == Method::GET && !request.uri().path().starts_with("/api/")
+    let path = request.uri().path();
+    request.method() == Method::GET && !path.starts_with("/api/") && !PROBES.contains(&path)
 }
 
 /// Where a person signs in, to come back to where they wanted to go.

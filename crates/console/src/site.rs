@@ -12,7 +12,7 @@ use store::{Store, StoreFault, StoreOptions};
 use crate::authority::{Authority, Link};
 use crate::limiter::Limiter;
 use crate::sessions::{self, Sessions};
-use crate::{api, live, pages, security, sign_in, sim_swap};
+use crate::{api, live, pages, probes, security, sign_in, sim_swap};
 
 pub use store::OpenError;
 
@@ -62,6 +62,7 @@ pub struct Console {
     pub(crate) sessions: Sessions,
     pub(crate) knocks: Limiter,
     pub(crate) streams: live::Places,
+    pub(crate) requests: probes::Requests,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
@@ -92,6 +93,7 @@ impl Console {
             sessions: Sessions::new(store),
             knocks: Limiter::new(KNOCKS, KNOCKS_REFILL_MS),
             streams: live::Places::default(),
+            requests: probes::Requests::default(),
             clock: parts.clock,
             entropy: parts.entropy,
             settings,
@@ -104,6 +106,7 @@ impl Console {
             .merge(pages::router())
             .nest("/api/v1", api::router())
             .route("/api/v1/events", get(live::events))
+            .merge(probes::guarded())
             .merge(sim_swap::router())
             .merge(sign_in::session_routes())
             .layer(middleware::from_fn_with_state(
@@ -112,6 +115,7 @@ impl Console {
             ));
         Router::new()
             .merge(guarded)
+            .merge(probes::open())
             .merge(sign_in::routes())
             .merge(pages::assets())
             .fallback(security::nothing_here)
@@ -120,6 +124,10 @@ impl Console {
                 security::same_origin,
             ))
             .layer(middleware::from_fn(security::headers))
+            .layer(middleware::from_fn_with_state(
+                Arc::clone(self),
+                probes::count,
+            ))
             .with_state(Arc::clone(self))
     }
 
