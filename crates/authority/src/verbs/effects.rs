@@ -225,7 +225,7 @@ pub(crate) fn effects(
                 }]),
                 None => refused(
                     RefusalCode::Unknown,
-                    "the authority does not hold this key: put it into its key store and restart it",
+                    "the authority does not hold this key: make it (`palisade signing-key make`) and have it read, by SIGHUP to `palisade serve` or a restart",
                 ),
             }
         }

@@ -78,6 +78,96 @@ fn an_expired_key_is_stopped_at_its_end() {
 }
 
 #[test]
+fn a_rotated_key_is_stopped_when_its_overlap_is_over_and_its_last_use_is_seen() {
+    const OVERLAP: Duration = Duration::from_secs(4);
+    let site = Site::new();
+    let old = site.admit("turning", "old.key", &["--grant", "operator"]);
+    // It turns itself, with the key that it has.
+    let rotate = [
+        "key",
+        "rotate",
+        "turning",
+        "--overlap",
+        "4s",
+        "--out",
+        "new.key",
+    ];
+    let rotated = site.json(&[&rotate[..], &["--key", "old.key"]].concat());
+    let begun = std::time::Instant::now();
+    site.approve(&rotated["intent"]);
+    let new = rotated["key_id"].as_str().unwrap().to_owned();
+    let old_signed = by(&site, "old.key", "overlap-old.example.com");
+    let new_signed = by(&site, "new.key", "overlap-new.example.com");
+    site.accepted(&old_signed);
+    site.accepted(&new_signed);
+    assert!(
+        begun.elapsed() < OVERLAP,
+        "this machine is too busy to see an overlap"
+    );
+    let used = |id: &str| {
+        let listed = site.json(&["key", "list", "--all"]);
+        let all = listed.as_array().unwrap().iter();
+        let all = all.flat_map(|one| one["credentials"].as_array().unwrap());
+        all.clone().find(|one| one["id"] == id).unwrap().clone()
+    };
+    for id in [&old, &new] {
+        let seen = used(id);
+        assert_eq!(seen["last_used_for"], "settings", "{seen}");
+        assert_eq!(seen["last_used_from"], "127.0.0.1", "{seen}");
+        let at = seen["last_used_at"].as_i64().unwrap();
+        assert!(
+            (crate::support::machine::now_ms() - at).abs() < 60_000,
+            "{seen}"
+        );
+    }
+    let ends = |id: &str| used(id)["expires_at"].as_i64().unwrap();
+    assert!(ends(&old) < ends(&new));
+    // What the old one asked for in its time is signed after it, too, like everything else that was accepted.
+
+    std::thread::sleep(OVERLAP.saturating_sub(begun.elapsed()) + Duration::from_millis(200));
+    let before = site.standing();
+    let last = used(&old)["last_used_at"].clone();
+    let late = by(&site, "old.key", "late.example.com");
+    let problem = site.refused(&late, 401, "credential-invalid");
+    assert!(problem.to_string().contains("expired"), "{problem}");
+    // Somebody who goes on trying with it is seen as well.
+    let tried = used(&old);
+    assert_eq!(tried["last_used_for"], "refused: credential-invalid");
+    assert!(tried["last_used_at"].as_i64() > last.as_i64(), "{tried}");
+    assert_eq!(before, site.standing());
+    site.carried_out(&new_signed, "overlap-new.example.com");
+    // The new one goes on, until somebody ends it.
+    let revoked = site.json(&["key", "revoke", &new, "--passkey", OWNER]);
+    site.approve(&revoked);
+    let problem = site.refused(
+        &by(&site, "new.key", "x.example.com"),
+        401,
+        "credential-invalid",
+    );
+    assert!(problem.to_string().contains("revoked"), "{problem}");
+    site.works("after-overlap.example.com");
+}
+
+#[test]
+fn a_key_without_an_end_or_with_one_too_far_away_is_not_admitted() {
+    let site = Site::new();
+    for expires in ["0s", "100000d", "never", "-1d"] {
+        let create = [
+            "key", "create", "endless", "--grant", "operator", "--out", "e.key",
+        ];
+        let end = [format!("--expires={expires}")];
+        let end: Vec<&str> = end.iter().map(String::as_str).collect();
+        let asked = ["--passkey", OWNER, "--data", "eim"];
+        let ran = site.folder.run(&[&create[..], &end, &asked].concat());
+        assert_ne!(ran.status, 0, "{expires}: {}", ran.out);
+        assert!(
+            !site.folder.path("e.key").exists(),
+            "{expires}: it is good for nothing"
+        );
+    }
+}
+
+#[test]
 fn a_key_out_of_its_fleet_or_role_is_stopped_at_its_grants() {
     let site = Site::new();
     site.admit("meters", "meters.key", &["--grant", "operator:meters"]);

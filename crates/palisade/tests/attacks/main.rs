@@ -24,5 +24,6 @@ mod intents;
 mod keys;
 mod person;
 mod record;
+mod rotation;
 mod site;
 mod token;

@@ -91,6 +91,13 @@ impl Site {
         assert_eq!(code, Some(0), "{log}");
     }
 
+    /// Has the authority read its settings and keys again.
+    pub(crate) fn reload(&self) {
+        let server = self.server.as_ref().unwrap();
+        server.signal("-HUP");
+        server.await_log("the signing keys were read again");
+    }
+
     /// Ends both as a power cut does: the authority cannot even publish what is durable.
     pub(crate) fn kill(&mut self) {
         let server = self.server.take().unwrap();
