@@ -74,6 +74,11 @@ impl Reader {
         }
     }
 
+    /// Whether they see any device at all.
+    pub fn may_see_devices(&self) -> bool {
+        matches!(self.via, Via::Local { .. }) || !self.grants.is_empty()
+    }
+
     /// Which devices they see: every role sees those of its fleets.
     pub fn visible(&self) -> Visible {
         if matches!(self.via, Via::Local { .. }) {

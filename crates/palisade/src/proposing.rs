@@ -247,8 +247,8 @@ pub(crate) fn replace_private(path: &Path, octets: &[u8]) -> anyhow::Result<()> 
 
 #[cfg(test)]
 mod tests {
-    use intent::{Command, DeviceSet};
     use intent::command::{DownloadSource, Route};
+    use intent::{Command, DeviceSet};
 
     use super::*;
 
