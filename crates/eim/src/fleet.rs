@@ -524,7 +524,7 @@ impl OperationState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Home, eid, fleet, only};
+    use crate::tests::{Home, eid, fleet, only};
 
     #[tokio::test]
     async fn counts_follow_what_happens() {

@@ -49,7 +49,7 @@ mod results;
 mod servers;
 mod tables;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod verification;
 
 use std::sync::{Arc, PoisonError, RwLock};

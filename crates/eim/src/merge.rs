@@ -62,7 +62,11 @@ pub(crate) fn merge<K: Clone, R, E>(
     order: impl Fn(&K, &K) -> Ordering,
     mut read: impl FnMut(usize, Option<&K>, usize) -> Result<Chunk<K, R>, E>,
 ) -> Result<Merged<K, R>, E> {
-    let first_chunk = (2 * (bounds.limit + 1) / lists.max(1)).clamp(CHUNK.0, CHUNK.1);
+    let first_chunk = match lists {
+        0 | 1 => bounds.limit + 1,
+        _ => 2 * bounds.limit / lists,
+    }
+    .clamp(CHUNK.0, CHUNK.1);
     let mut lists: Vec<List<K, R>> = (0..lists)
         .map(|_| List {
             rows: VecDeque::new(),

@@ -25,7 +25,7 @@ const CANDIDATES_MAX: usize = 1_000;
 /// Narrow rows that one call walks over in the order of EIDs.
 const WALK_MAX: usize = 120_000;
 /// Rows that one call walks over when each has to be looked up.
-const LOOKUPS_MAX: usize = 20_000;
+const LOOKUPS_MAX: usize = 10_000;
 /// Lists of operations that are merged; with more, all operations are walked.
 const OPERATION_LISTS_MAX: usize = 512;
 
@@ -338,7 +338,8 @@ fn operation_lists(
         let lists = states().into_iter().map(OperationWalk::OfIntent);
         return Ok(lists.collect());
     }
-    if query.actor.is_some() {
+    // Most operations of somebody are done; those in other states are found sooner among all that are in them.
+    if query.actor.is_some() && matches!(query.state, None | Some(OperationState::Done)) {
         return Ok(vec![OperationWalk::OfActor]);
     }
     if *visible == Visible::All && query.state.is_none() {
@@ -406,7 +407,7 @@ impl<'a> DeviceSearch<'a> {
             let Some(row) = search::check(tx, &eid, &self.residue)? else {
                 continue;
             };
-            let cursor = self.cursor(&row);
+            let cursor = row.cursor(self.query.order);
             let is_after = |after| self.compare(&cursor, after) == Ordering::Greater;
             if sieve.covers(&row.fleet) && self.query.after.as_ref().is_none_or(is_after) {
                 found.push((cursor, row));
@@ -493,18 +494,6 @@ impl<'a> DeviceSearch<'a> {
         };
         let covers = |fleet: &str| sieve.is_none_or(|sieve| sieve.covers(fleet));
         search::walk(tx, &walk, &self.residue, covers)
-    }
-
-    fn cursor(&self, row: &Found) -> DeviceCursor {
-        let at = match self.query.order {
-            DeviceOrder::Eid => 0,
-            DeviceOrder::LastPoll => row.polled_minute,
-            DeviceOrder::Registered => row.registered_at,
-        };
-        DeviceCursor {
-            at,
-            eid: row.eid.to_string(),
-        }
     }
 
     fn compare(&self, one: &DeviceCursor, other: &DeviceCursor) -> Ordering {

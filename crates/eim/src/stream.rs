@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
     use crate::EventDraft;
-    use crate::testing::{Home, START_MS, eid, only};
+    use crate::tests::{Home, START_MS, eid, only};
 
     fn draft(id: u128) -> EventDraft {
         EventDraft {

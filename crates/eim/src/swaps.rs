@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::Profile;
     use crate::tables::inventory::{remove_profile, replace_profiles, set_enabled};
-    use crate::testing::{Home, START_MS, eid, only};
+    use crate::tests::{Home, START_MS, eid, only};
 
     fn iccid(number: u64) -> Iccid {
         format!("89880{number:014}").parse().unwrap()

@@ -206,7 +206,7 @@ pub(crate) fn check_value(value: &str) -> Result<(), InvalidTag> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Home, eid, only};
+    use crate::tests::{Home, eid, only};
 
     fn tag(text: &str) -> Tag {
         text.parse().unwrap()

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::seed::{Seed, fill};
-use crate::testing::{Home, START_MS, eid, fleet, only};
+use crate::tests::{Home, START_MS, eid, fleet, only};
 
 const DEVICES: usize = 1_600;
 
