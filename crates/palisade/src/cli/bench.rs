@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
 use super::Ending;
-use crate::bench::{self, AuthorityOptions, EsipaOptions};
+use super::shared::DataFolder;
+use crate::bench::{self, AuthorityOptions, EsipaOptions, SeedOptions};
 use crate::output::Format;
 
 /// Measure speed and memory on this machine, as ratios to what cannot be avoided.
@@ -24,6 +25,7 @@ enum Command {
     Authority(Authority),
     Esipa(Esipa),
     Codec(Codec),
+    Seed(Seed),
     /// Loads a server that a measurement names on the standard input.
     #[command(hide = true)]
     Load,
@@ -101,6 +103,33 @@ struct Codec {
     json: bool,
 }
 
+/// Fill the database of an eIM with made-up devices, to measure on.
+#[derive(Debug, clap::Args)]
+#[command(long_about = SEED_LONG_ABOUT)]
+struct Seed {
+    #[command(flatten)]
+    data: DataFolder,
+    /// Devices.
+    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    devices: u32,
+    /// Events, about: two for each device at least, and three for each operation.
+    #[arg(long, default_value_t = 1_000_000, value_name = "M", value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    events: u32,
+    /// Where made-up numbers begin; the same makes the same fleet.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Print JSON; the same as --output json.
+    #[arg(long)]
+    json: bool,
+}
+
+const SEED_LONG_ABOUT: &str = "\
+Fill the database of an eIM with made-up devices, to measure on.
+
+Makes devices in seven fleets, with profiles, contacts, tags, operations and events, in the database
+of a data folder whose eIM does not run and has no devices. The authority knows nothing of them: no
+package is signed for them, and nothing of it is in the record. Use a data folder that you throw away.";
+
 pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
     let is_json = |json: bool| json || format == Format::Json;
     match args.command {
@@ -120,6 +149,13 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
             json: is_json(args.json),
         })?,
         Command::Codec(args) => bench::codec(args.milliseconds, is_json(args.json))?,
+        Command::Seed(args) => bench::seed(&SeedOptions {
+            data: args.data.path().to_owned(),
+            devices: args.devices,
+            events: args.events,
+            seed: args.seed,
+            json: is_json(args.json),
+        })?,
         Command::Load => bench::load()?,
     }
     Ok(Ending::Done)

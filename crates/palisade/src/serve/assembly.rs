@@ -25,7 +25,7 @@ pub(crate) struct Identity {
 
 /// Keys of an eIM in its data folder.
 const KEYS_FOLDER: &str = "keys";
-const DATABASE: &str = "eim.sqlite";
+pub(crate) const DATABASE: &str = "eim.sqlite";
 pub(crate) const TLS_KEY_CONTEXT: &str = "eim.tls_certificate and the key eim.tls_key must belong together; `palisade init` makes a pair";
 
 impl Identity {

@@ -19,7 +19,7 @@ use crate::authority::{AuthorityClient, AuthorityFolder, Child, Remembered};
 use crate::config::{AuthorityPlace, File};
 use crate::control::{self, ServerInfo};
 
-pub(crate) use assembly::{Identity, TLS_KEY_CONTEXT, tls_config};
+pub(crate) use assembly::{DATABASE, Identity, TLS_KEY_CONTEXT, tls_config};
 
 /// A running eIM.
 pub(crate) struct Running {
