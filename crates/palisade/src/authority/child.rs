@@ -31,6 +31,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// After this long, an authority that ends was a good one.
 const GOOD_AFTER: Duration = Duration::from_secs(30);
 
+/// The exit status of an authority that is not to be started again by itself: it would try a PIN that its token has refused, until
+/// the token locks itself.
+pub(crate) const NOT_AGAIN: u8 = 77;
+
 /// The order to read its settings again.
 pub(super) const RELOAD: &str = "reload";
 
@@ -161,6 +165,15 @@ async fn supervise(
         );
         if begun.elapsed() > GOOD_AFTER {
             pause = PAUSE_MIN;
+        }
+        if matches!(&ended, Ok(status) if status.code() == Some(i32::from(NOT_AGAIN))) {
+            tracing::error!(
+                "its token does not take the PIN, so it is not started again by itself: correct the PIN, then send SIGHUP"
+            );
+            match orders.recv().await {
+                Some(Order::Reload) => pause = PAUSE_MIN,
+                Some(Order::Stop) | None => return,
+            }
         }
         loop {
             tokio::select! {

@@ -158,11 +158,32 @@ pub(crate) fn find_or_make(location: &KeyLocation) -> anyhow::Result<Arc<dyn Sig
     }
 }
 
+/// A token does not take the PIN. Trying again by itself would lock it.
+#[derive(Debug, thiserror::Error)]
+#[error("the token of the signing key does not take the PIN")]
+pub(crate) struct PinRefused;
+
 fn unusable(location: &KeyLocation, error: KeyStoreError) -> anyhow::Error {
-    anyhow::Error::new(error).context(format!(
+    let is_pin_refused = match &error {
+        KeyStoreError::Backend(source) => matches!(
+            source.downcast_ref::<Pkcs11Error>(),
+            Some(
+                Pkcs11Error::PinWrong(_)
+                    | Pkcs11Error::PinLastTry(_)
+                    | Pkcs11Error::PinLocked(_)
+                    | Pkcs11Error::PinExpired(_)
+            )
+        ),
+        _ => false,
+    };
+    let error = anyhow::Error::new(error).context(format!(
         "the signing key {} cannot be used",
         place(location)
-    ))
+    ));
+    match is_pin_refused {
+        true => error.context(PinRefused),
+        false => error,
+    }
 }
 
 /// `pkcs11:token=T;object=K?module-path=/lib.so&pin-source=file:/pin` (RFC 7512). The PIN itself is not accepted: others

@@ -31,14 +31,14 @@ mod server;
 pub(crate) mod wire;
 mod witness;
 
-pub(crate) use child::Child;
+pub(crate) use child::{Child, NOT_AGAIN};
 pub(crate) use client::AuthorityClient;
 pub(crate) use connection::Connection;
 pub(crate) use engine::Engine;
 pub(crate) use folder::{AuthorityFolder, read_public_key};
 pub(crate) use founding::{Foundation, SigningKeySource, found};
 pub(crate) use in_process::InProcess;
-pub(crate) use keys::{SigningKeys, find_or_make, parse_key_uri};
+pub(crate) use keys::{PinRefused, SigningKeys, find_or_make, parse_key_uri};
 pub(crate) use process::{Options, read_tls_key, run};
 pub(crate) use remembered::Remembered;
 pub(crate) use witness::{Watch, WitnessFolder, watch};

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::Ending;
-use crate::authority::{self, AuthorityFolder, Options};
+use crate::authority::{self, AuthorityFolder, Options, PinRefused};
 use crate::config::File;
 use crate::logging::{self, LogFormat};
 
@@ -80,5 +80,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Ending> {
     let ended = runtime.block_on(authority::run(options));
     // A read of the standard input may still be under way, which nothing can interrupt.
     runtime.shutdown_background();
-    ended.map(|()| Ending::Done)
+    match ended {
+        Err(error) if args.supervised && error.is::<PinRefused>() => {
+            super::report(&error);
+            Ok(Ending::NotAgain)
+        }
+        ended => ended.map(|()| Ending::Done),
+    }
 }

@@ -124,6 +124,8 @@ enum Ending {
     Done,
     /// It did its work, and the answer is no: a chain that does not verify, an operation that failed.
     Failed,
+    /// A supervisor is not to start it again by itself.
+    NotAgain,
 }
 
 /// What was typed cannot be meant. Ends with exit status 2, like what clap finds out.
@@ -141,6 +143,7 @@ pub(crate) fn main() -> ExitCode {
     match dispatch(cli) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Failed) => ExitCode::from(1),
+        Ok(Ending::NotAgain) => ExitCode::from(crate::authority::NOT_AGAIN),
         Err(error) => {
             report(&error);
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })

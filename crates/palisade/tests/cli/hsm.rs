@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use pki::{PublicKey, Signature};
 use rsp::der::Element;
@@ -321,4 +322,32 @@ fn a_token_that_is_gone_holds_the_operation_and_says_so() {
     assert_eq!(operation["state"], "queued", "{operation}");
     let held = operation["held"].to_string();
     assert!(held.contains("token"), "{operation}");
+}
+
+#[test]
+fn a_pin_that_is_refused_is_not_tried_again_and_again() {
+    let site = Site::new();
+    let pid = || site.json(&["eim", "status"])["authority"]["pid"].to_string();
+    let first = pid();
+    set_pin(&site.folder, "111111", 0o600);
+    let killed = Command::new("kill").args(["-KILL", &first]).status();
+    assert!(killed.unwrap().success());
+    let server = site.server.as_ref().unwrap();
+    server.await_log("it is not started again by itself");
+    // Long enough for several attempts.
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(server.log().matches("refused the PIN").count(), 1);
+    set_pin(&site.folder, PIN, 0o600);
+    server.signal("-HUP");
+    let begun = Instant::now();
+    while ["null", &first].contains(&pid().as_str()) {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "{}",
+            server.log()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    site.associate();
+    site.works();
 }
