@@ -22,6 +22,7 @@ mod sessions;
 mod sign_in;
 mod sim_swap;
 mod site;
+pub mod webhooks;
 
 pub use problem::Problem;
 pub use site::{Console, OpenError, Parts, Settings};

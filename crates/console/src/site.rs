@@ -7,14 +7,18 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::get;
 use eim::{Clock, Eim, Entropy};
-use store::{Store, StoreFault, StoreOptions};
+use store::{Migration, Store, StoreFault, StoreOptions};
 
 use crate::authority::{Authority, Link};
 use crate::limiter::Limiter;
 use crate::sessions::{self, Sessions};
-use crate::{api, live, pages, probes, security, sign_in, sim_swap};
+use crate::webhooks::{Courier, Webhooks};
+use crate::{api, live, pages, probes, security, sign_in, sim_swap, webhooks};
 
 pub use store::OpenError;
+
+/// The console's own database.
+const MIGRATIONS: &[Migration] = &[sessions::MIGRATION, webhooks::MIGRATION];
 
 /// Sign-ins and enrolments that one place may try at once, and how soon it may try once more.
 const KNOCKS: u32 = 20;
@@ -30,6 +34,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Gives randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Brings webhooks to their receivers.
+    pub courier: Arc<dyn Courier>,
 }
 
 /// How a console is reached, and how long it trusts a browser.
@@ -63,6 +69,10 @@ pub struct Console {
     pub(crate) knocks: Limiter,
     pub(crate) streams: live::Places,
     pub(crate) requests: probes::Requests,
+    pub(crate) webhooks: Webhooks,
+    pub(crate) courier: Arc<dyn Courier>,
+    /// Somebody has set a webhook back.
+    pub(crate) webhook_wanted: tokio::sync::Notify,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
@@ -76,13 +86,13 @@ impl Console {
         settings: Settings,
         parts: Parts,
     ) -> Result<Arc<Self>, OpenError> {
-        let store = Store::open(path, sessions::MIGRATIONS, options)?;
+        let store = Store::open(path, MIGRATIONS, options)?;
         Ok(Self::over(store, settings, parts))
     }
 
     /// A console whose database is removed with it, for tests.
     pub fn open_temporary(settings: Settings, parts: Parts) -> Result<Arc<Self>, OpenError> {
-        let store = Store::open_temporary(sessions::MIGRATIONS, StoreOptions::default())?;
+        let store = Store::open_temporary(MIGRATIONS, StoreOptions::default())?;
         Ok(Self::over(store, settings, parts))
     }
 
@@ -90,10 +100,13 @@ impl Console {
         Arc::new(Self {
             eim: parts.eim,
             authority: Link::new(parts.authority),
-            sessions: Sessions::new(store),
+            sessions: Sessions::new(store.clone()),
             knocks: Limiter::new(KNOCKS, KNOCKS_REFILL_MS),
             streams: live::Places::default(),
             requests: probes::Requests::default(),
+            webhooks: Webhooks::new(store),
+            courier: parts.courier,
+            webhook_wanted: tokio::sync::Notify::new(),
             clock: parts.clock,
             entropy: parts.entropy,
             settings,
@@ -106,6 +119,7 @@ impl Console {
             .merge(pages::router())
             .nest("/api/v1", api::router())
             .route("/api/v1/events", get(live::events))
+            .merge(webhooks::router())
             .merge(probes::guarded())
             .merge(sim_swap::router())
             .merge(sign_in::session_routes())

@@ -23,17 +23,11 @@ pub(crate) fn parse_certificate(octets: &[u8]) -> anyhow::Result<Certificate> {
 
 /// Reads a certificate chain: the PEM blocks of a file in their order, or one DER certificate.
 pub(crate) fn read_chain(path: &Path) -> anyhow::Result<Vec<Certificate>> {
-    const END: &str = "-----END CERTIFICATE-----";
     let octets = read(path)?;
     let chain = match std::str::from_utf8(&octets) {
-        Ok(text) if text.contains(END) => {
-            let blocks = text
-                .split_inclusive(END)
-                .filter(|block| block.contains(END));
-            blocks
-                .map(|block| Ok(Certificate::from_pem(block)?))
-                .collect()
-        }
+        Ok(text) if text.contains(PEM_END) => blocks(text)
+            .map(|block| Ok(Certificate::from_pem(block)?))
+            .collect(),
         _ => parse_certificate(&octets).map(|certificate| vec![certificate]),
     };
     chain.with_context(|| {
@@ -42,6 +36,28 @@ pub(crate) fn read_chain(path: &Path) -> anyhow::Result<Vec<Certificate>> {
             path.display()
         )
     })
+}
+
+/// Roots for TLS from a file of PEM, as operating systems have it. What cannot be used is left out.
+pub(crate) fn read_bundle(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let octets = read(path)?;
+    let roots: Vec<Vec<u8>> = blocks(&String::from_utf8_lossy(&octets))
+        .filter_map(|block| Certificate::from_pem(block).ok())
+        .map(|certificate| certificate.der().to_vec())
+        .collect();
+    anyhow::ensure!(
+        !roots.is_empty(),
+        "{} holds no certificate in PEM",
+        path.display()
+    );
+    Ok(roots)
+}
+
+const PEM_END: &str = "-----END CERTIFICATE-----";
+
+fn blocks(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive(PEM_END)
+        .filter(|block| block.contains(PEM_END))
 }
 
 /// Reads one DER CRL.

@@ -120,6 +120,7 @@ const SQL_DOORS: &[&str] = &[
     "crates/eim/src/tables/",
     "crates/smdp/src/store/",
     "crates/console/src/sessions/",
+    "crates/console/src/webhooks/",
 ];
 
 /// Where HTTP may be known.

@@ -11,11 +11,8 @@ use store::{Migration, Store, WriteError};
 
 use crate::site::StorageError;
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
-    1,
-    "sessions",
-    include_str!("0001_initial.sql"),
-)];
+pub(crate) const MIGRATION: Migration =
+    Migration::new(1, "sessions", include_str!("0001_initial.sql"));
 
 /// How often it is written down that a session was used.
 const SEEN_EVERY_MS: i64 = 60_000;
@@ -160,7 +157,7 @@ mod tests {
     const IDLE: i64 = 1_000_000;
 
     fn sessions() -> Sessions {
-        Sessions::new(Store::open_temporary(MIGRATIONS, store::StoreOptions::default()).unwrap())
+        Sessions::new(Store::open_temporary(&[MIGRATION], store::StoreOptions::default()).unwrap())
     }
 
     fn begun(name: &str) -> Begun {
@@ -222,7 +219,7 @@ mod tests {
     async fn the_database_does_not_have_the_secret() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("console.sqlite");
-        let store = Store::open(&path, MIGRATIONS, store::StoreOptions::default()).unwrap();
+        let store = Store::open(&path, &[MIGRATION], store::StoreOptions::default()).unwrap();
         let all = Sessions::new(store);
         let secret = Secret(*b"this is what the cookie carries.");
         all.begin(secret, begun("ada"), 0, IDLE).await.unwrap();

@@ -20,6 +20,10 @@ pub(crate) struct ConsoleSection {
     pub(crate) tls_key: Option<String>,
     /// Serve without TLS, to browsers on this machine only.
     pub(crate) insecure_http: bool,
+    /// Certificates that receivers of webhooks chain to: a file of PEM, or a folder.
+    pub(crate) webhook_trust: PathBuf,
+    /// Hosts of webhooks that may be on networks of our own.
+    pub(crate) webhook_hosts: Vec<String>,
     /// Minutes without a request after which a session ends.
     pub(crate) session_idle_minutes: u32,
     /// Hours after which a session ends in any case.
@@ -49,6 +53,8 @@ impl Default for ConsoleSection {
             tls_certificate: None,
             tls_key: None,
             insecure_http: false,
+            webhook_trust: PathBuf::from("/etc/ssl/certs/ca-certificates.crt"),
+            webhook_hosts: Vec::new(),
             session_idle_minutes: 30,
             session_hours: 12,
         }

@@ -101,6 +101,10 @@ listen = "127.0.0.1:8442"
 # Without TLS, for browsers on this machine: http://localhost:PORT. Browsers refuse passkeys on pages whose
 # certificate they do not trust, and the certificates of a lab are such.
 #: insecure_http = true
+# Certificates that receivers of webhooks chain to: a file of PEM, or a folder.
+webhook_trust = "/etc/ssl/certs/ca-certificates.crt"
+# Webhooks go to public addresses only. Hosts that may be on networks of your own:
+#: webhook_hosts = ["hooks.internal.example.com"]
 # How long a browser stays signed in without a request, and in all.
 session_idle_minutes = 30
 session_hours = 12

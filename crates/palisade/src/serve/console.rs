@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use console::authority::Answer;
+use console::webhooks::HttpsCourier;
 use console::{Console, Parts, Settings};
 use edge::server::{Limits, Server, TlsHandle};
 use edge::tls::{TlsConfig, TlsVersion};
@@ -16,12 +17,14 @@ use eim::authority::Reply;
 use http::Method;
 use store::StoreOptions;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::assembly::tls_of;
 use crate::adapters::{SystemClock, SystemEntropy};
 use crate::authority::AuthorityClient;
 use crate::config::{ConsoleListen, File};
+use crate::trust;
 
 const DATABASE: &str = "console.sqlite";
 
@@ -34,6 +37,8 @@ pub(crate) struct Running {
     /// None without TLS.
     tls: Option<TlsHandle>,
     server: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+    webhooks: JoinHandle<()>,
     /// Where browsers find it.
     pub(crate) origin: String,
 }
@@ -79,6 +84,7 @@ pub(crate) async fn start(
         authority: Arc::clone(authority) as Arc<_>,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
+        courier: Arc::new(courier(file)?),
     };
     let console = Console::open(
         &data.join(DATABASE),
@@ -92,13 +98,36 @@ pub(crate) async fn start(
             data.display()
         )
     })?;
+    let (stop, stopped) = watch::channel(false);
+    let telling = Arc::clone(&console);
+    let webhooks = tokio::spawn(async move {
+        telling.run_webhooks(super::until(stopped)).await;
+    });
     let (tls, server) = door.serve(console.router(), until);
     Ok(Some(Running {
+        stop,
+        webhooks,
         console,
         tls,
         server,
         origin,
     }))
+}
+
+fn courier(file: &File) -> anyhow::Result<HttpsCourier> {
+    let path = file.path(&file.console.webhook_trust);
+    // A machine without certificates has no webhooks, and they say why.
+    let roots = match (path.is_dir(), path.exists()) {
+        (true, _) => trust::read_roots(&path),
+        (false, true) => trust::read_bundle(&path),
+        (false, false) => Ok(Vec::new()),
+    };
+    let roots = roots.context("the roots of webhooks cannot be read (console.webhook_trust)")?;
+    let hosts = file.console.webhook_hosts.iter();
+    Ok(HttpsCourier::new(
+        roots,
+        hosts.map(|host| host.to_ascii_lowercase()).collect(),
+    ))
 }
 
 /// Where it listens.
@@ -181,6 +210,9 @@ impl Running {
     /// Waits for the requests under way, after it was told to stop.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.server.await.context("the console broke off")?;
+        // Nobody listening any more is as good.
+        let _ = self.stop.send(true);
+        self.webhooks.await.context("the webhooks broke off")?;
         self.console.shut_down();
         Ok(())
     }

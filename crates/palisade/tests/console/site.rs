@@ -10,7 +10,7 @@ pub(crate) struct Site {
     pub(crate) eid: String,
     /// Where browsers find it.
     pub(crate) origin: String,
-    pub(crate) server: Server,
+    server: Option<Server>,
 }
 
 impl Site {
@@ -26,8 +26,21 @@ impl Site {
             folder,
             eid,
             origin,
-            server,
+            server: Some(server),
         }
+    }
+
+    /// Ends it in order and starts it with the settings of now.
+    pub(crate) fn restart(&mut self) {
+        if let Some(server) = self.server.take() {
+            let (code, log) = server.terminate();
+            assert_eq!(code, Some(0), "{log}");
+        }
+        self.server = Some(start_eim_alone(
+            &self.folder,
+            &["--console", &self.address()],
+            &[],
+        ));
     }
 
     /// Where the first owner enrols.
