@@ -11,6 +11,7 @@ mod decode;
 mod demo;
 mod device;
 mod device_file;
+mod device_import;
 mod duration;
 mod eim;
 mod enrol;
