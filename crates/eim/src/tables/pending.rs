@@ -102,3 +102,93 @@ pub(crate) fn prune(tx: &Tx<'_>, now: i64) -> Result<usize, SqlError> {
         params![now],
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use store::{Store, StoreOptions};
+
+    use super::*;
+    use crate::tables::{MIGRATIONS, devices};
+
+    const AT: i64 = 1_700_000_000_000;
+
+    fn eid(number: u32) -> Eid {
+        Eid::with_check_digits(&format!("8904903200000000000000{number:08}")).unwrap()
+    }
+
+    fn labelled(label: &str) -> Enrichment {
+        Enrichment {
+            label: Some(label.to_owned()),
+            association_token: None,
+            certificates: None,
+        }
+    }
+
+    fn write<T: Send + 'static>(
+        store: &Store,
+        mut verb: impl FnMut(&mut Tx<'_>) -> Result<T, SqlError> + Send + 'static,
+    ) -> T {
+        store.write(move |tx| verb(tx)).unwrap()
+    }
+
+    #[test]
+    fn a_database_of_the_version_before_keeps_its_devices_and_gets_the_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("eim.db");
+        let before = &MIGRATIONS[..2];
+        let store = Store::open(&path, before, StoreOptions::default()).unwrap();
+        write(&store, |tx| devices::register(tx, eid(1), "default", AT));
+        drop(store);
+        let store = Store::open(&path, MIGRATIONS, StoreOptions::default()).unwrap();
+        let known = store.read(|tx| devices::find(tx, eid(1))).unwrap();
+        assert_eq!(known.unwrap().fleet, "default");
+        assert_eq!(store.read(count).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_is_taken_once_by_its_intent_and_otherwise_forgotten() {
+        let store = Store::open_temporary(MIGRATIONS, StoreOptions::default()).unwrap();
+        let (one, other) = (IntentId::of(b"one"), IntentId::of(b"other"));
+        write(&store, move |tx| {
+            keep(tx, (one, eid(1)), &labelled("first"), "operator:x", AT + 10)?;
+            // Given again: what is new replaces, what is absent stays.
+            let token = Enrichment {
+                label: None,
+                association_token: Some(7),
+                certificates: Some((vec![1], vec![2])),
+            };
+            keep(tx, (one, eid(1)), &token, "operator:y", AT + 10)?;
+            keep(
+                tx,
+                (other, eid(1)),
+                &labelled("of another"),
+                "operator:x",
+                AT + 20,
+            )?;
+            for number in 2..5 {
+                keep(
+                    tx,
+                    (other, eid(number)),
+                    &labelled("x"),
+                    "operator:x",
+                    AT + 30,
+                )?;
+            }
+            Ok(())
+        });
+        let (data, actor) = write(&store, move |tx| take(tx, one, eid(1))).unwrap();
+        assert_eq!(actor, "operator:y");
+        assert_eq!(data.label.as_deref(), Some("first"));
+        assert_eq!(data.association_token, Some(7));
+        assert_eq!(data.certificates, Some((vec![1], vec![2])));
+        assert!(write(&store, move |tx| take(tx, one, eid(1))).is_none());
+        assert_eq!(store.read(|tx| count_of(tx, other)).unwrap(), 4);
+        // On time, and not before.
+        assert_eq!(write(&store, |tx| prune(tx, AT + 19)), 0);
+        assert_eq!(write(&store, |tx| prune(tx, AT + 20)), 1);
+        // In pages.
+        assert_eq!(write(&store, move |tx| forget(tx, other, 2)), 2);
+        assert_eq!(write(&store, move |tx| forget(tx, other, 2)), 1);
+        assert_eq!(store.read(count).unwrap(), 0);
+    }
+}
