@@ -162,10 +162,26 @@ CREATE TRIGGER operation_entered AFTER INSERT ON operation BEGIN
     ON CONFLICT (kind, name, slot, fleet) DO UPDATE SET n = n + 1;
 END;
 
-CREATE TRIGGER operation_counted AFTER UPDATE OF state, finished_at, fleet ON operation
-WHEN OLD.state <> NEW.state OR OLD.finished_at IS NOT NEW.finished_at OR OLD.fleet <> NEW.fleet BEGIN
-    UPDATE tally SET n = n - 1
-    WHERE kind = 'open' AND name = OLD.state AND slot = 0 AND fleet = OLD.fleet AND OLD.finished_at IS NULL;
+-- Three for the three ways in which an operation goes on: each package does the first two, so they do only what they must.
+CREATE TRIGGER operation_moved AFTER UPDATE OF state, finished_at, fleet ON operation
+WHEN OLD.finished_at IS NULL AND NEW.finished_at IS NULL AND (OLD.state <> NEW.state OR OLD.fleet <> NEW.fleet) BEGIN
+    UPDATE tally SET n = n - 1 WHERE kind = 'open' AND name = OLD.state AND slot = 0 AND fleet = OLD.fleet;
+    INSERT INTO tally (kind, name, slot, fleet, n) VALUES ('open', NEW.state, 0, NEW.fleet, 1)
+    ON CONFLICT (kind, name, slot, fleet) DO UPDATE SET n = n + 1;
+END;
+
+CREATE TRIGGER operation_ended AFTER UPDATE OF state, finished_at, fleet ON operation
+WHEN OLD.finished_at IS NULL AND NEW.finished_at IS NOT NULL BEGIN
+    UPDATE tally SET n = n - 1 WHERE kind = 'open' AND name = OLD.state AND slot = 0 AND fleet = OLD.fleet;
+    INSERT INTO tally (kind, name, slot, fleet, n) VALUES ('hour', NEW.state, NEW.finished_at / 3600000, NEW.fleet, 1)
+    ON CONFLICT (kind, name, slot, fleet) DO UPDATE SET n = n + 1;
+    INSERT INTO tally (kind, name, slot, fleet, n) VALUES ('day', NEW.state, NEW.finished_at / 86400000, NEW.fleet, 1)
+    ON CONFLICT (kind, name, slot, fleet) DO UPDATE SET n = n + 1;
+END;
+
+CREATE TRIGGER operation_ended_again AFTER UPDATE OF state, finished_at, fleet ON operation
+WHEN OLD.finished_at IS NOT NULL
+AND (OLD.state <> NEW.state OR OLD.finished_at IS NOT NEW.finished_at OR OLD.fleet <> NEW.fleet) BEGIN
     UPDATE tally SET n = n - 1
     WHERE kind = 'hour' AND name = OLD.state AND slot = OLD.finished_at / 3600000 AND fleet = OLD.fleet;
     UPDATE tally SET n = n - 1
