@@ -9,6 +9,8 @@
 //! refuses for the time being is held, with its reason; what it refuses for good ends.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use intent::api::{Refusal, RefusalCode, SignedPackage};
 use intent::command::{self, Command, DataItem, PackageKind, Route};
@@ -251,6 +253,7 @@ impl Eim {
             self.give_up(operation, NOT_UNDERSTOOD).await?;
             return Ok(Step::Again);
         };
+        let thaws = self.thaws.load(Ordering::Acquire);
         let mut answer = self.link.sign(reference.clone()).await;
         if is_not_listed(&answer) {
             // The list may be among the results that the authority was not given yet.
@@ -268,12 +271,12 @@ impl Eim {
         }
         let signed = match answer {
             Ok(Ok(signed)) => signed,
-            Ok(Err(refusal)) => return self.refused(device, operation, refusal).await,
+            Ok(Err(refusal)) => return self.refused(device, operation, refusal, thaws).await,
             Err(_) => return Ok(Step::Ready(Delivery::Nothing)),
         };
         let Some((package, id)) = self.checked(eid, &signed) else {
             let refusal = Refusal::new(RefusalCode::Unavailable, NOT_THE_PACKAGE);
-            return self.refused(device, operation, refusal).await;
+            return self.refused(device, operation, refusal, thaws).await;
         };
         let waiting = operation.id;
         let departing = proof.as_ref().map_or(waiting, OperationDraft::id);
@@ -372,12 +375,14 @@ impl Eim {
         is_this.then_some((package, id))
     }
 
-    /// The authority does not sign or release it: for the time being it is held, otherwise it ends.
+    /// The authority does not sign or release it: for the time being it is held, otherwise it ends. `thaws` is how many there
+    /// were before it was asked.
     async fn refused(
         &self,
         device: &Device,
         operation: &Operation,
         refusal: Refusal,
+        thaws: u64,
     ) -> Result<Step, DeliveryError> {
         let at = self.now_ms();
         let (eid, id) = (operation.eid, operation.id);
@@ -412,9 +417,15 @@ impl Eim {
         // It may have forgotten, or been restored: what it accepted once is told again.
         let tell_again = refusal.code == RefusalCode::NotAssociated
             && device.association == Association::Accepted;
+        let frozen = (refusal.code == RefusalCode::Frozen).then(|| Arc::clone(&self.thaws));
         self.change(eid, move |tx| -> Result<(), StorageError> {
             if tell_again {
                 devices::association_due(tx, eid, at)?;
+            }
+            let mut held = held.clone();
+            let thawed = |all: &Arc<AtomicU64>| all.load(Ordering::Acquire) != thaws;
+            if frozen.as_ref().is_some_and(thawed) {
+                held.retry_at = at;
             }
             if operations::hold(tx, id, &held)?
                 && let Some(event) = &event
@@ -463,9 +474,10 @@ impl Eim {
             return self.associate_first(device).await;
         }
         // Asked each time, for what leaves is made from the answer and not from the row.
+        let thaws = self.thaws.load(Ordering::Acquire);
         let released = match self.link.release(reference).await {
             Ok(Ok(commands)) => commands,
-            Ok(Err(refusal)) => return self.refused(device, operation, refusal).await,
+            Ok(Err(refusal)) => return self.refused(device, operation, refusal, thaws).await,
             Err(_) => return Ok(Step::Ready(Delivery::Nothing)),
         };
         let opened = match self.opened(operation, &released) {

@@ -4,6 +4,7 @@
 //! on either side loses nothing and doubles nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use intent::action::Action;
 use intent::api::{FeedItem, RefusalCode};
@@ -319,28 +320,27 @@ impl Eim {
 
     /// Lets what was held because something was frozen be asked for again with the next poll.
     async fn wake_frozen(&self) -> Result<(), FollowError> {
-        let frozen = code_word(RefusalCode::Frozen);
+        // Whoever was refused before and holds the operation after this, sees it and does not pause.
+        self.thaws.fetch_add(1, Ordering::AcqRel);
         let limit = u32::try_from(PAGE).unwrap_or(u32::MAX);
         let mut behind = None;
         loop {
             let now = self.now_ms();
-            let held = self.read(|tx| -> Result<_, SqlError> {
-                feed::held(tx, &frozen, now, behind, limit)
-            })?;
-            let Some(last) = held.last() else {
-                return Ok(());
-            };
-            behind = Some(*last);
-            self.change_many(
-                held.iter().map(|(eid, _)| *eid).collect(),
-                move |tx| -> Result<(), StorageError> {
+            // What is held is not kept in memory, so no look has to be forgotten.
+            let last = self
+                .change_many(Vec::new(), move |tx| -> Result<_, StorageError> {
+                    let frozen = code_word(RefusalCode::Frozen);
+                    let held = feed::held(tx, &frozen, now, behind, limit)?;
                     for (_, operation) in &held {
                         feed::wake(tx, *operation, now)?;
                     }
-                    Ok(())
-                },
-            )
-            .await?;
+                    Ok(held.last().copied())
+                })
+                .await?;
+            if last.is_none() {
+                return Ok(());
+            }
+            behind = last;
         }
     }
 

@@ -52,6 +52,7 @@ mod tables;
 mod tests;
 mod verification;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use pki::{ChainPolicy, TrustAnchors};
@@ -139,6 +140,8 @@ pub struct Eim {
     looks: Arc<looks::Looks>,
     /// Counts changes that events may have come with.
     pulse: Arc<stream::Pulse>,
+    /// Thaws that the authority's feed told of.
+    thaws: Arc<AtomicU64>,
     presence: presence::Presence,
     keys: verification::EuiccKeys,
     downloads: download::Sessions,
@@ -191,6 +194,7 @@ impl Eim {
             trust,
             looks: Arc::default(),
             pulse: Arc::default(),
+            thaws: Arc::default(),
             presence: presence::Presence::default(),
             keys: verification::EuiccKeys::default(),
             downloads: download::Sessions::default(),

@@ -642,6 +642,33 @@ async fn a_thaw_is_noticed_before_the_pause_is_over() {
 }
 
 #[tokio::test]
+async fn a_thaw_that_overtakes_the_refusal_is_noticed_too() {
+    let world = std::sync::Arc::new(World::new());
+    let peer = world.connect();
+    let euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    world.propose(euicc.eid, enable()).await;
+    let refusal = Refusal::new(RefusalCode::Frozen, "not now");
+    world.authority.refuse(Some(refusal));
+    let pause = std::sync::Arc::new(tokio::sync::Notify::new());
+    *world.authority.pause.lock().unwrap() = Some(pause.clone());
+    let before = asked(&world);
+    let poll = {
+        let (world, eid) = (world.clone(), euicc.eid);
+        tokio::spawn(async move { is_nothing(&world.poll(eid, &world.connect()).await) })
+    };
+    while asked(&world) == before {
+        tokio::task::yield_now().await;
+    }
+    // It is refused already, but the answer is still on its way.
+    world.authority.inner.thaw(&olga());
+    world.authority.refuse(None);
+    world.eim.follow().await.unwrap();
+    pause.notify_one();
+    assert!(poll.await.unwrap());
+    world.package(euicc.eid, &peer).await;
+}
+
+#[tokio::test]
 async fn a_thaw_does_not_hurry_what_waits_for_something_else() {
     let world = World::new();
     let peer = world.connect();

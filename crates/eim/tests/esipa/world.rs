@@ -117,6 +117,8 @@ pub(crate) struct Gate {
     pub(crate) wants_lists_for_ever: AtomicBool,
     /// For which device packages are signed, if not for the one that was asked for.
     pub(crate) signs_for: Mutex<Option<Eid>>,
+    /// How long signatures take: until somebody says so.
+    pub(crate) pause: Mutex<Option<Arc<tokio::sync::Notify>>>,
     /// What is released, if not what was asked for.
     pub(crate) releases: Mutex<Option<Vec<Command>>>,
     /// How many packages, releases, associations and results were asked for.
@@ -155,6 +157,14 @@ impl Authority for Gate {
         &'a self,
         references: &'a [Reference],
     ) -> Reply<'a, Vec<Result<SignedPackage, Refusal>>> {
+        let pause = self.pause.lock().unwrap().take();
+        if let Some(pause) = pause {
+            let answer = self.sign(references);
+            return Box::pin(async move {
+                pause.notified().await;
+                answer.await
+            });
+        }
         if self.wants_list.load(Ordering::SeqCst)
             || self.wants_lists_for_ever.load(Ordering::SeqCst)
         {
@@ -301,6 +311,7 @@ impl World {
             wants_list: AtomicBool::new(false),
             wants_lists_for_ever: AtomicBool::new(false),
             signs_for: Mutex::default(),
+            pause: Mutex::default(),
             releases: Mutex::default(),
             asked: AtomicU64::new(0),
         });
