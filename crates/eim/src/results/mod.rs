@@ -8,6 +8,7 @@
 //! | data and errors stated by the IPA | the connection has shown that the eUICC is behind it |
 
 mod device_data;
+mod doubt;
 mod installations;
 mod packages;
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Acknowledged, Refusal};
+use super::{Acknowledged, Refusal, doubt};
 use crate::actor::Actor;
 use crate::looks::Flight;
 use crate::operations::OwnRead;
@@ -149,9 +149,14 @@ impl Eim {
                 outcome: &outcome,
             },
         );
-        // After a rollback the old Profile is enabled again; which one that is, only a list tells.
-        let refresh = (state == OperationState::RolledBack)
-            .then(|| self.draft_read(eid, &Actor::system("rollback"), OwnRead::Profiles));
+        let actor = match state {
+            OperationState::RolledBack => "rollback",
+            _ => "inventory",
+        };
+        let listing = doubt::of_results(&commands, &results, state).map(|doubt| {
+            let draft = self.draft_read(eid, &Actor::system(actor), OwnRead::Profiles);
+            (doubt, draft)
+        });
         let report = self.draft_report(eid, id, &received);
         self.change(eid, move |tx| -> Result<(), Refusal> {
             if !operations::finish_from(tx, id, expected, state, &outcome, Some(&received), at)? {
@@ -163,8 +168,10 @@ impl Eim {
             if state != OperationState::RolledBack {
                 outcome::apply(tx, eid, &commands, &results, at)?;
             }
-            if let Some(refresh) = &refresh {
-                refresh.insert_once(tx)?;
+            if let Some((doubt, draft)) = &listing
+                && doubt.is_to_be_settled(tx, eid)?
+            {
+                draft.insert_once(tx)?;
             }
             reports::insert(tx, &report, at)?;
             recorded.append(tx)?;

@@ -144,8 +144,8 @@ async fn an_old_result_does_not_end_a_new_operation() {
     let world = World::new();
     let (mut euicc, peer, package) = in_flight(&world).await;
     let old = euicc.execute(&package, enabled());
-    world.provide(euicc.eid, old.clone(), &peer).await;
     let second = world.propose(euicc.eid, enable()).await;
+    world.provide(euicc.eid, old.clone(), &peer).await;
     world.package(euicc.eid, &peer).await;
     world.provide(euicc.eid, old, &world.connect()).await;
     assert_eq!(

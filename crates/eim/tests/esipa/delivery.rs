@@ -4,7 +4,11 @@ use eim::OperationState;
 use intent::command::Command;
 use rsp::der::Element;
 use rsp::ids::Iccid;
-use rsp::sgp32::{EnableProfileResult, EuiccPackageErrorCode, EuiccResultData, ListEimResult};
+use rsp::sgp22::{ProfileInfo, ProfileInfoListResponse};
+use rsp::sgp32::{
+    EnableProfileResult, EuiccPackage, EuiccPackageErrorCode, EuiccPackageRequest, EuiccResultData,
+    GetEimPackageResponse, ListEimResult, ProcessingTerminated, Psmo,
+};
 
 use crate::world::{EID, World, acknowledged, empty_data, expect_data_request, is_nothing, olga};
 
@@ -46,7 +50,7 @@ async fn a_package_is_delivered_again_octet_for_octet_until_its_result_is_here()
     let done = world.eim.operation(operation.id).unwrap();
     assert_eq!(done.state, OperationState::Done);
     assert_eq!(done.outcome.unwrap().results[0].detail, "Ok (0)");
-    assert!(is_nothing(&world.poll(euicc.eid, &peer).await));
+    assert!(is_list(&world.package(euicc.eid, &peer).await));
 
     let once_more = world.provide(euicc.eid, result, &peer).await;
     assert_eq!(
@@ -264,6 +268,80 @@ async fn a_rollback_replaces_the_result_and_asks_how_things_are() {
         refresh.to_der().windows(2).any(|tag| tag == [0xBF, 0x2D]),
         "a list of profiles is asked for"
     );
+}
+
+#[tokio::test]
+async fn profiles_are_listed_when_one_is_enabled_that_no_list_has_shown() {
+    let world = World::new();
+    let peer = world.connect();
+    let mut euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    let eid = euicc.eid;
+    world.propose(eid, enable()).await;
+    let package = world.package(eid, &peer).await;
+    let result = euicc.execute(&package, enabled());
+    world.provide(eid, result, &peer).await;
+    assert!(world.eim.profiles(eid).unwrap().is_empty());
+
+    // Power fails while it lists; the eIM asks again.
+    let package = world.package(eid, &peer).await;
+    assert!(is_list(&package), "{package:?}");
+    let result = euicc.execute(&package, interrupted());
+    world.provide(eid, result, &peer).await;
+    let package = world.package(eid, &peer).await;
+    assert!(is_list(&package), "{package:?}");
+    let result = euicc.execute(&package, listed());
+    world.provide(eid, result, &peer).await;
+    let profiles = world.eim.profiles(eid).unwrap();
+    assert_eq!((profiles.len(), profiles[0].enabled), (1, true));
+    assert!(is_nothing(&world.poll(eid, &peer).await));
+
+    // What is known is not listed again.
+    world.propose(eid, enable()).await;
+    let package = world.package(eid, &peer).await;
+    let result = euicc.execute(&package, enabled());
+    world.provide(eid, result, &peer).await;
+    assert!(is_nothing(&world.poll(eid, &peer).await));
+}
+
+#[tokio::test]
+async fn an_interrupted_enabling_is_looked_into_and_not_for_ever() {
+    let world = World::new();
+    let peer = world.connect();
+    let mut euicc = world.introduced(EID.parse().unwrap(), &peer).await;
+    let eid = euicc.eid;
+    let operation = world.propose(eid, enable()).await;
+    let mut lists = 0;
+    while let GetEimPackageResponse::EuiccPackageRequest(package) = world.poll(eid, &peer).await {
+        lists += usize::from(is_list(&package));
+        assert!(lists < 10, "it asks without end");
+        let result = euicc.execute(&package, interrupted());
+        world.provide(eid, result, &peer).await;
+    }
+    assert_eq!(lists, 3);
+    let operation = world.eim.operation(operation.id).unwrap();
+    assert_eq!(operation.state, OperationState::Failed);
+}
+
+fn is_list(package: &EuiccPackageRequest) -> bool {
+    match &package.euicc_package_signed.euicc_package {
+        EuiccPackage::PsmoList(commands) => matches!(commands[..], [Psmo::ListProfileInfo(_)]),
+        _ => false,
+    }
+}
+
+fn interrupted() -> Vec<EuiccResultData> {
+    vec![EuiccResultData::ProcessingTerminated(
+        ProcessingTerminated::Interruption,
+    )]
+}
+
+fn listed() -> Vec<EuiccResultData> {
+    let octets = "E3105A0A980010325476981032149F700101";
+    let profile = ProfileInfo::from_der(&hex::decode(octets).unwrap()).unwrap();
+    assert_eq!(profile.iccid, Some(iccid()));
+    vec![EuiccResultData::ListProfileInfoResult(
+        ProfileInfoListResponse::ProfileInfoListOk(vec![profile]),
+    )]
 }
 
 #[tokio::test]

@@ -263,8 +263,13 @@ impl<'a> Judge<'a> {
             })
             .collect();
         assert_eq!(
-            inventory, self.remains.profiles,
-            "the eIM's inventory, and the card's list"
+            inventory,
+            self.remains.profiles,
+            "the eIM's inventory, and the card's list, after {:#?}",
+            self.operations
+                .iter()
+                .map(|one| &one["outcome"])
+                .collect::<Vec<_>>()
         );
     }
 
