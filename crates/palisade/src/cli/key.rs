@@ -45,7 +45,7 @@ enum Command {
         /// How long the key is valid. Every key ends.
         #[arg(long, value_name = "DURATION", default_value = "365d")]
         expires: Span,
-        /// From where it may be used; may be given several times [default: anywhere].
+        /// From where it may be used, 127.0.0.0/8 for the host of the eIM; may be given several times [default: anywhere].
         #[arg(long, value_name = "ADDRESS/BITS")]
         network: Vec<Network>,
         /// Where the key is written, mode 0600 [default: NAME.key].
