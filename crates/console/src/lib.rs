@@ -8,7 +8,7 @@
 //! Rooms: `api` and `pages` translate requests and know no SQL; both stand on the same reading verbs, the same
 //! [`reader`] (who looks, and at which fleets), and the same plans. `sessions` alone has tables.
 
-mod api;
+pub mod api;
 pub mod authority;
 mod limiter;
 mod live;

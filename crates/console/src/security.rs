@@ -221,7 +221,7 @@ struct TokenCheck<'a> {
     network: Option<IpAddr>,
 }
 
-async fn token(
+pub(crate) async fn token(
     console: &Console,
     reads: bool,
     presented: &HeaderValue,

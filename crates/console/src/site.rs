@@ -47,6 +47,8 @@ pub struct Settings {
     pub session_idle_ms: i64,
     /// Milliseconds after which it ends in any case.
     pub session_lifetime_ms: i64,
+    /// What the server tells about itself, to those who may know.
+    pub server: Option<api::ServerInfo>,
 }
 
 impl Settings {
@@ -57,6 +59,7 @@ impl Settings {
             origin,
             session_idle_ms: 30 * MINUTE_MS,
             session_lifetime_ms: 12 * 60 * MINUTE_MS,
+            server: None,
         }
     }
 }
@@ -69,6 +72,7 @@ pub struct Console {
     pub(crate) knocks: Limiter,
     pub(crate) streams: live::Places,
     pub(crate) requests: probes::Requests,
+    pub(crate) repeated: api::Repeated,
     pub(crate) webhooks: Webhooks,
     pub(crate) courier: Arc<dyn Courier>,
     /// Somebody has set a webhook back.
@@ -104,6 +108,7 @@ impl Console {
             knocks: Limiter::new(KNOCKS, KNOCKS_REFILL_MS),
             streams: live::Places::default(),
             requests: probes::Requests::default(),
+            repeated: api::Repeated::default(),
             webhooks: Webhooks::new(store),
             courier: parts.courier,
             webhook_wanted: tokio::sync::Notify::new(),
@@ -142,7 +147,17 @@ impl Console {
                 Arc::clone(self),
                 probes::count,
             ))
+            .layer(middleware::from_fn_with_state(
+                Arc::clone(self),
+                api::trace,
+            ))
             .with_state(Arc::clone(self))
+    }
+
+    /// All paths that somebody on this machine reaches over the control socket, under `/v1`. Who that is has to be put into the
+    /// request's extensions ([`crate::reader::Reader::local`]) by whoever serves the socket.
+    pub fn local_router(self: &Arc<Self>) -> Router {
+        api::local(self)
     }
 
     /// Closes the database for writing.

@@ -455,11 +455,12 @@ pub(super) async fn change_tags(
     let actor = steward(&reader, &device.fleet)?;
     let set: Result<Vec<Tag>, _> = change.set.iter().map(|tag| tag.parse::<Tag>()).collect();
     let set = set.map_err(|error| Problem::invalid(error.to_string()))?;
-    let changed = console
-        .eim
-        .change_tags(&actor, &reader.visible(), device.eid, set, change.unset);
+    let visible = reader.visible();
+    let eim = &console.eim;
+    let tags = eim.change_tags(&actor, &visible, device.eid, set, change.unset);
+    let tags = tags.await?;
     Ok(Json(Tags {
-        tags: changed.await?.iter().map(ToString::to_string).collect(),
+        tags: tags.iter().map(ToString::to_string).collect(),
     }))
 }
 
