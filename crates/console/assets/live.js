@@ -1,50 +1,69 @@
-// Keeps words on a page current. An element with data-live names a path that answers { fields: { key: text }, version, over }.
-// Texts go into the elements with data-field=key; when the version is another one, the page is loaded anew, so that what was
-// added or removed is shown by the server as everything else.
+// Keeps a page current. An element with data-live names a path that answers { fields: { key: text }, version, over }: texts go
+// into the elements with data-field=key, and with another version the page is loaded anew, so that what was added or removed is
+// shown by the server like everything else. An element with data-events names a stream of events, each of which is a reason to
+// load the page anew, at most every data-pause milliseconds.
 
 const EVERY_MS = 1000;
 /** A page that nobody touches is not kept signed in by its own questions. */
 const IDLE_MS = 10 * 60 * 1000;
 
+let touched = Date.now();
+
 export function watch() {
-  const place = document.querySelector('[data-live]');
-  if (!place) return;
-  let touched = Date.now();
   for (const kind of ['pointermove', 'keydown', 'focus']) {
     addEventListener(kind, () => (touched = Date.now()), { passive: true });
   }
-  const ask = async () => {
-    if (document.visibilityState === 'visible' && Date.now() - touched < IDLE_MS) {
-      try {
-        const response = await fetch(place.dataset.live, { headers: { accept: 'application/json' }, redirect: 'error' });
-        if (response.ok) {
-          const now = await response.json();
-          if (show(place, now)) return;
-        }
-      } catch {
-        // The next question may be answered.
-      }
+  const asked = document.querySelector('[data-live]');
+  if (asked) setTimeout(() => ask(asked), EVERY_MS);
+  const told = document.querySelector('[data-events]');
+  if (told) listen(told);
+}
+
+const isLooking = () => document.visibilityState === 'visible' && Date.now() - touched < IDLE_MS;
+
+/** Nothing is taken away from somebody who types, reads what they opened, or is about to press. */
+const isBusy = () =>
+  document.activeElement?.matches('input, textarea, select, button') || document.querySelector('main details[open]') !== null;
+
+async function ask(place) {
+  if (isLooking()) {
+    try {
+      const response = await fetch(place.dataset.live, { headers: { accept: 'application/json' }, redirect: 'error' });
+      if (response.ok && show(place, await response.json())) return;
+    } catch {
+      // The next question may be answered.
     }
-    setTimeout(ask, EVERY_MS);
-  };
-  setTimeout(ask, EVERY_MS);
+  }
+  setTimeout(() => ask(place), EVERY_MS);
 }
 
 /** Whether there is nothing more to ask. */
 function show(place, now) {
   for (const [key, text] of Object.entries(now.fields ?? {})) {
     for (const field of document.querySelectorAll(`[data-field="${CSS.escape(key)}"]`)) {
-      if (field.textContent !== text) field.textContent = text;
       if (field instanceof HTMLProgressElement) field.value = Number(text);
+      else if (field.textContent !== text) field.textContent = text;
     }
   }
-  if (now.version !== place.dataset.version) {
-    place.dataset.version = now.version;
-    const isTyping = document.activeElement?.matches('input, textarea, select');
-    if (!isTyping) {
-      location.reload();
-      return true;
-    }
+  if (now.version !== place.dataset.version && !isBusy()) {
+    location.reload();
+    return true;
   }
-  return now.over === true;
+  return now.over === true && now.version === place.dataset.version;
+}
+
+function listen(place) {
+  const pause = Number(place.dataset.pause ?? 300);
+  const begun = Date.now();
+  let waits = false;
+  const stream = new EventSource(place.dataset.events);
+  const renew = () => {
+    if (isBusy() || !isLooking()) setTimeout(renew, 1000);
+    else location.reload();
+  };
+  stream.addEventListener('device', () => {
+    if (waits) return;
+    waits = true;
+    setTimeout(renew, Math.max(300, pause - (Date.now() - begun)));
+  });
 }

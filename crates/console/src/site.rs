@@ -138,6 +138,7 @@ impl Console {
             .merge(sign_in::routes())
             .merge(pages::assets())
             .fallback(security::nothing_here)
+            .layer(middleware::from_fn(pages::explain))
             .layer(middleware::from_fn_with_state(
                 Arc::clone(self),
                 security::same_origin,
@@ -147,10 +148,7 @@ impl Console {
                 Arc::clone(self),
                 probes::count,
             ))
-            .layer(middleware::from_fn_with_state(
-                Arc::clone(self),
-                api::trace,
-            ))
+            .layer(middleware::from_fn_with_state(Arc::clone(self), api::trace))
             .with_state(Arc::clone(self))
     }
 

@@ -28,6 +28,7 @@ pub mod swaps;
 pub mod tags;
 
 mod association;
+mod certificates;
 mod compact;
 mod contacts;
 mod delivery;
@@ -62,6 +63,7 @@ use store::{OpenError, ReadTx, SqlError, Store, StoreFault, StoreOptions, Tx, Wr
 
 use actor::Actor;
 use authority::{Authority, AuthorityError, Link};
+pub use certificates::CertificateFacts;
 pub use devices::{DeviceData, DeviceError};
 pub use environment::{Clock, Entropy};
 use es9::SmdpConnector;
