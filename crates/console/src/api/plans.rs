@@ -1,7 +1,8 @@
 //! Asking for changes as plans: the generic form, and the same in the shape of the resources.
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::{Extension, Json};
+use http::request::Parts;
 use intent::command::{DownloadSource, Route};
 use intent::{Action, Command, PolicyDocument, Sealed};
 use rsp::ids::{Eid, Iccid};
@@ -155,10 +156,9 @@ pub(super) async fn plan(
 pub(super) async fn operate(
     State(console): Site,
     Extension(reader): Who,
-    Params(params): Params<PlanParams>,
+    _: OnlyPlan,
     Document(order): Document<Order>,
 ) -> Answer<Plan> {
-    only_plan(&params)?;
     let devices = order.devices.devices(order.only_effective)?;
     let wish = Wish {
         change: Change::Operate {
@@ -177,10 +177,9 @@ pub(super) async fn operate(
 pub(super) async fn register(
     State(console): Site,
     Extension(reader): Who,
-    Params(params): Params<PlanParams>,
+    _: OnlyPlan,
     Document(wanted): Document<Registration>,
 ) -> Answer<Plan> {
-    only_plan(&params)?;
     let change = Change::Register {
         fleet: fleet(&wanted.fleet)?,
         eids: eids(&wanted.eids)?,
@@ -197,10 +196,9 @@ pub(super) async fn download(
     State(console): Site,
     Extension(reader): Who,
     Segments(text): Segments<String>,
-    Params(params): Params<PlanParams>,
+    _: OnlyPlan,
     Document(wanted): Document<Download>,
 ) -> Answer<Plan> {
-    only_plan(&params)?;
     let source = match &wanted.activation_code {
         Some(code) => DownloadSource::activation_code(code)
             .map_err(|error| Problem::invalid(error.to_string()))?,
@@ -225,10 +223,9 @@ pub(super) async fn enable(
     State(console): Site,
     Extension(reader): Who,
     Segments((device, profile)): Segments<(String, String)>,
-    Params(params): Params<PlanParams>,
+    _: OnlyPlan,
     Document(wanted): Document<Enabling>,
 ) -> Answer<Plan> {
-    only_plan(&params)?;
     let command = Command::Enable {
         iccid: iccid(&profile)?,
         rollback: wanted.rollback,
@@ -244,10 +241,9 @@ pub(super) async fn disable(
     State(console): Site,
     Extension(reader): Who,
     Segments((device, profile)): Segments<(String, String)>,
-    Params(params): Params<PlanParams>,
+    _: OnlyPlan,
     Document(why): Document<Why>,
 ) -> Answer<Plan> {
-    only_plan(&params)?;
     let command = Command::Disable {
         iccid: iccid(&profile)?,
     };
@@ -262,9 +258,8 @@ pub(super) async fn delete(
     State(console): Site,
     Extension(reader): Who,
     Segments((device, profile)): Segments<(String, String)>,
-    Params(params): Params<PlanParams>,
+    _: OnlyPlan,
 ) -> Answer<Plan> {
-    only_plan(&params)?;
     let command = Command::Delete {
         iccid: iccid(&profile)?,
     };
@@ -279,9 +274,8 @@ pub(super) async fn retire(
     State(console): Site,
     Extension(reader): Who,
     Segments(text): Segments<String>,
-    Params(params): Params<PlanParams>,
+    _: OnlyPlan,
 ) -> Answer<Plan> {
-    only_plan(&params)?;
     let devices = one(eid(&text)?);
     planned(&console, &reader, wish(Change::Retire { devices }, None)).await
 }
@@ -294,10 +288,9 @@ pub(super) async fn reassociate(
     State(console): Site,
     Extension(reader): Who,
     Segments(text): Segments<String>,
-    Params(params): Params<PlanParams>,
+    _: OnlyPlan,
     Document(why): Document<Why>,
 ) -> Answer<Plan> {
-    only_plan(&params)?;
     let devices = one(eid(&text)?);
     planned(
         &console,
@@ -315,10 +308,9 @@ pub(super) async fn cancel(
     State(console): Site,
     Extension(reader): Who,
     Segments(text): Segments<String>,
-    Params(params): Params<PlanParams>,
+    _: OnlyPlan,
     Document(why): Document<Why>,
 ) -> Answer<Plan> {
-    only_plan(&params)?;
     let action = Action::Cancel {
         intent: intent_id(&text)?,
     };
@@ -347,10 +339,9 @@ pub(crate) struct NewPolicy {
 pub(super) async fn set_policy(
     State(console): Site,
     Extension(reader): Who,
-    Params(params): Params<PlanParams>,
+    _: OnlyPlan,
     Document(wanted): Document<NewPolicy>,
 ) -> Answer<Plan> {
-    only_plan(&params)?;
     let action = Action::SetPolicy {
         policy: wanted.policy,
     };
@@ -463,16 +454,24 @@ pub(super) async fn planned(console: &Console, reader: &Reader, wish: Wish) -> A
     Ok(Json(console.plan(reader, wish).await?))
 }
 
-fn only_plan(params: &PlanParams) -> Result<(), Problem> {
-    match params.plan {
-        Some(true) => Ok(()),
-        _ => Err(Problem::new(
-            http::StatusCode::FORBIDDEN,
-            "proof-needed",
-            "A change needs a proof of who wants it",
-            "nobody changes anything by being signed in",
-            "ask for the plan (?plan=true), sign its id, and send its intent to POST /intents",
-        )),
+/// Whoever asks for a change on a resource asks for its plan.
+pub(crate) struct OnlyPlan;
+
+impl<S: Send + Sync> FromRequestParts<S> for OnlyPlan {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Params(params) = Params::<PlanParams>::from_request_parts(parts, state).await?;
+        match params.plan {
+            Some(true) => Ok(Self),
+            _ => Err(Problem::new(
+                http::StatusCode::FORBIDDEN,
+                "proof-needed",
+                "A change needs a proof of who wants it",
+                "nobody changes anything by being signed in",
+                "ask for the plan (?plan=true), sign its id, and send its intent to POST /intents",
+            )),
+        }
     }
 }
 

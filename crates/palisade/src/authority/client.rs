@@ -3,10 +3,7 @@
 use bytes::Bytes;
 use eim::authority::{Authority, AuthorityError, Reply};
 use http::Method;
-use intent::IntentId;
-use intent::api::{
-    Associate, Feed, Propose, RecordResult, Reference, Refusal, RefusalCode, SignedPackage,
-};
+use intent::api::{Associate, Feed, RecordResult, Reference, Refusal, RefusalCode, SignedPackage};
 use rsp::der::Element;
 use rsp::sgp32::EimConfigurationData;
 use serde::Serialize;
@@ -14,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::connection::{Answer, Connection};
-use super::wire::{CheckpointAnswer, IdentityAnswer, Outcome, TokenCheck};
+use super::wire::{CheckpointAnswer, IdentityAnswer, Outcome};
 use crate::control::Problem;
 
 /// Calls the authority.
@@ -41,16 +38,6 @@ impl AuthorityClient {
         self.connection.call(method, target, body).await
     }
 
-    /// Proposes an intent.
-    pub(crate) async fn propose(&self, proposal: &Propose) -> Answered<Value> {
-        self.post("/v1/intents", proposal).await
-    }
-
-    /// How an intent stands.
-    pub(crate) async fn intent(&self, id: IntentId) -> Answered<Value> {
-        self.get(&format!("/v1/intents/{id}")).await
-    }
-
     /// How the authority is.
     pub(crate) async fn status(&self) -> Answered<Value> {
         self.get("/v1/status").await
@@ -60,11 +47,6 @@ impl AuthorityClient {
     pub(crate) async fn checkpoint(&self, since: u64, publish: bool) -> Answered<CheckpointAnswer> {
         self.get(&format!("/v1/checkpoint?since={since}&publish={publish}"))
             .await
-    }
-
-    /// Whether a token for reading is good.
-    pub(crate) async fn check_token(&self, check: &TokenCheck) -> Answered<Value> {
-        self.post("/v1/tokens/check", check).await
     }
 
     async fn get<T: DeserializeOwned>(&self, target: &str) -> Answered<T> {

@@ -194,11 +194,12 @@ fn list_intents(
     let before = before
         .map(|entry| format!("&before={entry}"))
         .unwrap_or_default();
-    let intents = data
+    let page = data
         .server()?
         .get(&format!("/v1/intents?limit={limit}{state}{before}"))?;
+    let intents = page.get("intents").unwrap_or(&Value::Null);
     if format == Format::Json {
-        return output::print_json(&intents);
+        return output::print_json(intents);
     }
     let mut table = Table::new(&["intent", "state", "by", "at", "asks to", "done"]);
     for status in intents.as_array().into_iter().flatten() {

@@ -4,7 +4,6 @@ use std::fs;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
-use eim::actor::Actor;
 
 use super::socket::Listener;
 
@@ -13,9 +12,9 @@ use super::socket::Listener;
 pub(crate) struct Operator(String);
 
 impl Operator {
-    /// As the eIM's verbs want it.
-    pub(crate) fn actor(&self) -> Actor {
-        Actor::operator(self.0.clone())
+    /// Name of the user.
+    pub(crate) fn name(&self) -> &str {
+        &self.0
     }
 }
 

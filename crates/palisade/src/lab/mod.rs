@@ -272,7 +272,7 @@ fn admin_router(smdp: Smdp, listening: admin::Listening) -> Router {
     let call = move |ConnectInfo(operator): ConnectInfo<control::Operator>, body: Bytes| async move {
         let request: admin::Request = serde_json::from_slice(&body)
             .map_err(|error| Problem::invalid(format!("the body does not fit: {error}")))?;
-        tracing::info!(actor = %operator.actor(), verb = request.verb(), "control");
+        tracing::info!(operator = operator.name(), verb = request.verb(), "control");
         let executed =
             tokio::task::spawn_blocking(move || admin::execute(&smdp, Some(listening), request))
                 .await;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use console::api::ServerInfo;
 use console::authority::Answer;
 use console::webhooks::HttpsCourier;
 use console::{Console, Parts, Settings};
@@ -31,16 +32,20 @@ const DATABASE: &str = "console.sqlite";
 /// Octets of a request's body: a list of a hundred thousand devices has some four million.
 const BODY_OCTETS_MAX: usize = 16 << 20;
 
-/// A console that runs.
+/// A console that runs: over the network if the settings want it, over the control socket in any case.
 pub(crate) struct Running {
     console: Arc<Console>,
-    /// None without TLS.
+    opened: Option<Opened>,
+}
+
+/// Its door to the network.
+struct Opened {
+    /// None on this machine only.
     tls: Option<TlsHandle>,
     server: JoinHandle<()>,
     stop: watch::Sender<bool>,
     webhooks: JoinHandle<()>,
-    /// Where browsers find it.
-    pub(crate) origin: String,
+    origin: String,
 }
 
 impl console::authority::Authority for AuthorityClient {
@@ -55,28 +60,34 @@ impl console::authority::Authority for AuthorityClient {
     }
 }
 
-/// Starts it, if the settings want one.
+/// Starts it, and opens its door to the network if the settings want one.
 pub(crate) async fn start(
     data: &Path,
     file: &File,
-    fqdn: &str,
+    info: ServerInfo,
     eim: &Arc<Eim>,
     authority: &Arc<AuthorityClient>,
     until: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<Option<Running>> {
-    let ConsoleListen::At(listen) = file.console.listen else {
-        return Ok(None);
+) -> anyhow::Result<Running> {
+    let door = match file.console.listen {
+        ConsoleListen::At(listen) => {
+            let door = Door::open(listen, data, file).await;
+            Some(door.context(
+                "the console cannot listen (console.listen; --console off leaves it out)",
+            )?)
+        }
+        _ => None,
     };
-    let door = Door::open(listen, data, file)
-        .await
-        .context("the console cannot listen (console.listen; --console off leaves it out)")?;
-    let origin = match &file.console.origin {
-        Some(origin) => checked_origin(origin)?,
-        None => door.default_origin(fqdn)?,
+    let origin = match (&file.console.origin, &door) {
+        (Some(origin), _) => checked_origin(origin)?,
+        (None, Some(door)) => door.default_origin(&info.fqdn)?,
+        // Nobody asks for it.
+        (None, None) => default_origin(&info.fqdn, 443),
     };
     let settings = Settings {
         session_idle_ms: i64::from(file.console.session_idle_minutes) * 60_000,
         session_lifetime_ms: i64::from(file.console.session_hours) * 3_600_000,
+        server: Some(info),
         ..Settings::new(origin.clone())
     };
     let parts = Parts {
@@ -98,20 +109,22 @@ pub(crate) async fn start(
             data.display()
         )
     })?;
-    let (stop, stopped) = watch::channel(false);
-    let telling = Arc::clone(&console);
-    let webhooks = tokio::spawn(async move {
-        telling.run_webhooks(super::until(stopped)).await;
+    let opened = door.map(|door| {
+        let (stop, stopped) = watch::channel(false);
+        let telling = Arc::clone(&console);
+        let webhooks = tokio::spawn(async move {
+            telling.run_webhooks(super::until(stopped)).await;
+        });
+        let (tls, server) = door.serve(console.router(), until);
+        Opened {
+            tls,
+            server,
+            stop,
+            webhooks,
+            origin,
+        }
     });
-    let (tls, server) = door.serve(console.router(), until);
-    Ok(Some(Running {
-        stop,
-        webhooks,
-        console,
-        tls,
-        server,
-        origin,
-    }))
+    Ok(Running { console, opened })
 }
 
 fn courier(file: &File) -> anyhow::Result<HttpsCourier> {
@@ -195,7 +208,7 @@ impl Door {
 impl Running {
     /// Reads the certificate again.
     pub(crate) fn reload(&self, data: &Path, file: &File) {
-        let Some(handle) = &self.tls else {
+        let Some(handle) = self.opened.as_ref().and_then(|opened| opened.tls.as_ref()) else {
             return;
         };
         let replaced = tls_config(data, file).and_then(|tls| Ok(handle.replace(tls)?));
@@ -207,12 +220,24 @@ impl Running {
         }
     }
 
+    /// Where browsers find it.
+    pub(crate) fn origin(&self) -> Option<&str> {
+        self.opened.as_ref().map(|opened| opened.origin.as_str())
+    }
+
+    /// What the control socket serves.
+    pub(crate) fn local_router(&self) -> Router {
+        self.console.local_router()
+    }
+
     /// Waits for the requests under way, after it was told to stop.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        self.server.await.context("the console broke off")?;
-        // Nobody listening any more is as good.
-        let _ = self.stop.send(true);
-        self.webhooks.await.context("the webhooks broke off")?;
+        if let Some(opened) = self.opened {
+            opened.server.await.context("the console broke off")?;
+            // Nobody listening any more is as good.
+            let _ = opened.stop.send(true);
+            opened.webhooks.await.context("the webhooks broke off")?;
+        }
         self.console.shut_down();
         Ok(())
     }

@@ -7,6 +7,7 @@ mod tasks;
 use std::path::Path;
 use std::sync::Arc;
 
+use ::console::api::ServerInfo;
 use anyhow::Context;
 use edge::server::{CounterValues, Counters, Drained, Server, TlsHandle};
 use eim::Eim;
@@ -17,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::adapters::{SystemClock, is_private_directory};
 use crate::authority::{AuthorityClient, AuthorityFolder, Child, Remembered};
 use crate::config::{AuthorityPlace, File};
-use crate::control::{self, ServerInfo};
+use crate::control;
 
 pub(crate) use assembly::{DATABASE, Identity, TLS_KEY_CONTEXT, tls_config};
 
@@ -29,7 +30,7 @@ pub(crate) struct Running {
     stop: watch::Sender<bool>,
     esipa: JoinHandle<Drained>,
     control: JoinHandle<std::io::Result<()>>,
-    console: Option<console::Running>,
+    console: console::Running,
     tasks: Vec<JoinHandle<()>>,
     authority: Arc<AuthorityClient>,
     remembered: Arc<Remembered>,
@@ -80,19 +81,19 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
         counters: Arc::clone(&counters),
     };
     let (stop, stopped) = watch::channel(false);
-    let router = control::router(Arc::clone(&eim), Arc::clone(&authority), info);
     let esipa = tokio::spawn(
         server.serve_handler(EsipaHandler::new(Arc::clone(&eim)), until(stopped.clone())),
     );
     let console = console::start(
         data,
         file,
-        &identity.fqdn,
+        info,
         &eim,
         &authority,
         until(stopped.clone()),
     )
     .await?;
+    let router = control::router(console.local_router());
     let control = tokio::spawn(control::serve(socket, router, until(stopped.clone())));
     let tasks = vec![
         tokio::spawn(tasks::flush_contacts(
@@ -119,7 +120,7 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
         eim_id = %eim.eim_id(),
         fqdn = identity.fqdn,
         listen = %address,
-        console = console.as_ref().map(|console| console.origin.as_str()),
+        console = console.origin(),
         devices = eim.device_count()?,
         "ready"
     );
@@ -173,9 +174,7 @@ impl Running {
                 tracing::error!("the certificate of ESipa stays the old one: {error:#}");
             }
         }
-        if let Some(console) = &self.console {
-            console.reload(data, file);
-        }
+        self.console.reload(data, file);
         match assembly::euicc_trust(file) {
             Ok(trust) => {
                 self.eim.replace_trust(trust);
@@ -207,9 +206,7 @@ impl Running {
         let _ = stop.send(true);
         let drained = esipa.await.context("the ESipa server broke off")?;
         control.await.context("the control server broke off")??;
-        if let Some(console) = console {
-            console.stop().await?;
-        }
+        console.stop().await?;
         for task in tasks {
             task.await.context("a background task broke off")?;
         }

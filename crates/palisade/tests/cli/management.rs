@@ -382,7 +382,7 @@ fn errors_are_problem_details_that_say_what_to_do() {
             "invalid-request",
         ),
         // Changes are intents, and nothing else.
-        (post(&folder, "/v1/devices", "{}"), 405, "no-such-method"),
+        (post(&folder, "/v1/devices", "{}"), 403, "proof-needed"),
         (post(&folder, &propose, "{}"), 405, "no-such-method"),
         (post(&folder, "/v1/intents", "{}"), 400, "invalid-request"),
         (get(&folder, "/v1/intents/AAAA"), 400, "invalid-request"),
