@@ -6,7 +6,7 @@ use intent::Command as Order;
 use rsp::der::Element;
 use rsp::ids::Eid;
 use rsp::sgp32::{EimConfigurationData, EimId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Ending;
 use super::shared::{ChangeArgs, DataFolder, list, number, text, time};
@@ -244,16 +244,33 @@ fn status(data: &DataFolder, format: Format) -> anyhow::Result<Ending> {
                 fields.add(name, number(&status, name));
             }
             fields.add("insecure", insecure.join(", "));
-            let authority = status.get("authority").unwrap_or(&serde_json::Value::Null);
+            let authority = status.get("authority").unwrap_or(&Value::Null);
             fields
                 .add("installation", text(authority, "installation"))
                 .add("authority error", text(authority, "error"))
                 .add("authority fault", text(authority, "fault"))
                 .add("record entries", number(authority, "entries"));
+            let witnesses = authority.get("witnesses").and_then(Value::as_object);
+            for (key, standing) in witnesses.into_iter().flatten() {
+                let name = key.split('+').next().unwrap_or_default();
+                fields.add(format!("witness {name}"), witness_text(standing));
+            }
             output::print(&fields.to_text())?;
         }
     }
     Ok(Ending::Done)
+}
+
+/// How a witness of the record stands, in words.
+fn witness_text(standing: &Value) -> String {
+    let cosigned = match number(standing, "cosigned_entries").as_str() {
+        "0" | "" => "nothing cosigned yet".to_owned(),
+        entries => format!("cosigned {entries} entries"),
+    };
+    match text(standing, "trouble") {
+        "" => cosigned,
+        trouble => format!("{cosigned}; {trouble}"),
+    }
 }
 
 fn list_eims(
@@ -276,7 +293,7 @@ fn list_eims(
     }
     let mut table = Table::new(&["eim id", "kind", "seen"]);
     for eim in list(&eims, "eims") {
-        let kind = match eim.get("id_type").and_then(serde_json::Value::as_i64) {
+        let kind = match eim.get("id_type").and_then(Value::as_i64) {
             Some(1) => "OID",
             Some(2) => "FQDN",
             Some(3) | None => "proprietary",

@@ -179,6 +179,11 @@ fn a_witness_cosigns_over_https_and_names_a_record_that_was_rolled_back_or_forke
     register(&folder, 3);
     eim.await_log("no cosignature");
     assert!(!standing(&folder)["trouble"].is_null());
+    let shown = folder.ok(&["eim", "status", "--data", "eim"]);
+    assert!(
+        shown.contains("witness witness.example.com") && shown.contains("entries; "),
+        "{shown}"
+    );
     register(&folder, 4);
     // When it is back, it cosigns what there is.
     let (witness, _) = run_witness(&folder, &address.to_string());
