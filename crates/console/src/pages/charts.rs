@@ -7,8 +7,14 @@ use std::fmt;
 use askama::filters::HtmlSafe;
 use eim::fleet::{EndedIn, PollCounts};
 
-/// How operations end, from the bottom of a bar to its top. The place is the colour: `s0` to `s4` of the sheet.
-pub(super) const OUTCOMES: [&str; 5] = ["done", "failed", "cancelled", "expired", "rolled back"];
+/// How operations end, from the bottom of a bar to its top: class of the sheet, and word.
+pub(super) const OUTCOMES: [(&str, &str); 5] = [
+    ("s0", "done"),
+    ("s2", "failed"),
+    ("s3", "cancelled"),
+    ("s4", "expired"),
+    ("s5", "rolled back"),
+];
 
 /// A part of a whole, as one bar.
 #[derive(Debug, Clone, Copy)]
@@ -114,13 +120,13 @@ impl fmt::Display for Columns {
         let count = i64::try_from(self.slots.len()).unwrap_or(1).max(1);
         for (place, slot) in (0i64..).zip(&self.slots) {
             let mut top = height;
-            for (number, part) in slot.iter().enumerate().filter(|(_, part)| **part > 0) {
+            for ((class, _), part) in OUTCOMES.iter().zip(slot).filter(|(_, part)| **part > 0) {
                 // What is there is seen, however little of it.
                 let tall = (part * height / self.highest.max(1)).max(2);
                 top -= tall;
                 write!(
                     f,
-                    "<rect class=\"s{number}\" x=\"{}%\" width=\"{}%\" y=\"{top}\" height=\"{tall}\"/>",
+                    "<rect class=\"{class}\" x=\"{}%\" width=\"{}%\" y=\"{top}\" height=\"{tall}\"/>",
                     percent(place * 20 + 3, count * 20),
                     percent(14, count * 20)
                 )?;

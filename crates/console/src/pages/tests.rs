@@ -1,1 +1,1 @@
-//! (tests)
+//! What pages make of hostile names, and who sees what.
