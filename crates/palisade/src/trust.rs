@@ -38,19 +38,17 @@ pub(crate) fn read_chain(path: &Path) -> anyhow::Result<Vec<Certificate>> {
     })
 }
 
-/// Roots for TLS from a file of PEM, as operating systems have it. What cannot be used is left out.
+/// Roots for TLS from a file of PEM, as operating systems have it, of which what cannot be used is left out; or from one DER certificate.
 pub(crate) fn read_bundle(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
     let octets = read(path)?;
     let roots: Vec<Vec<u8>> = blocks(&String::from_utf8_lossy(&octets))
         .filter_map(|block| Certificate::from_pem(block).ok())
         .map(|certificate| certificate.der().to_vec())
         .collect();
-    anyhow::ensure!(
-        !roots.is_empty(),
-        "{} holds no certificate in PEM",
-        path.display()
-    );
-    Ok(roots)
+    match roots.is_empty() {
+        true => Ok(vec![parse_certificate(&octets)?.der().to_vec()]),
+        false => Ok(roots),
+    }
 }
 
 const PEM_END: &str = "-----END CERTIFICATE-----";
