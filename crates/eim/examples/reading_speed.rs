@@ -178,8 +178,8 @@ fn searches(eim: &Eim, visible: &Visible, devices: u32) {
 }
 
 fn operations(eim: &Eim, visible: &Visible) {
-    let campaign = (0..).find_map(|n| eim.operations(eid(n), None, 500).unwrap().pop()?.intent);
-    let campaign = campaign.unwrap();
+    // Of 20,000 devices.
+    let campaign = intent::IntentId::of(b"seed 1 0 0");
     let search = |name: &str, make: &dyn Fn(&mut OperationQuery)| {
         let mut query = OperationQuery::default();
         make(&mut query);

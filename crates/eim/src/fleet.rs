@@ -299,7 +299,7 @@ impl Eim {
         let sieve = visible.sieve();
         self.read(|tx| {
             let mut progress = IntentProgress::default();
-            fleet::each_of_intent(tx, intent, |state, fleet, count| {
+            fleet::each_of_intent(tx, intent, !sieve.is_all(), |state, fleet, count| {
                 if sieve.covers(fleet) {
                     let state = state.parse()?;
                     progress.open.add(state, count);

@@ -78,7 +78,7 @@ impl Eim {
         after: EventCursor,
         limit: u32,
     ) -> Result<EventPage, ReadingError> {
-        self.read(|tx| page(tx, &visible.sieve(), after.0, limit, events::log_after))
+        self.read(|tx| page(tx, &visible.sieve(), (after.0, false), limit))
     }
 
     /// The newest events on visible devices before a cursor, or of all, the newest first.
@@ -89,7 +89,7 @@ impl Eim {
         limit: u32,
     ) -> Result<EventPage, ReadingError> {
         let before = before.map_or(i64::MAX, |cursor| cursor.0);
-        self.read(|tx| page(tx, &visible.sieve(), before, limit, events::log_before))
+        self.read(|tx| page(tx, &visible.sieve(), (before, true), limit))
     }
 
     /// Behind the newest event: where somebody begins who wants to see what happens from now on.
@@ -110,50 +110,45 @@ impl Eim {
 fn page(
     tx: &ReadTx<'_>,
     sieve: &Sieve<'_>,
-    from: i64,
+    (from, newest_first): (i64, bool),
     limit: u32,
-    read: impl Fn(&ReadTx<'_>, i64, usize) -> Result<Vec<Logged>, SqlError>,
 ) -> Result<EventPage, ReadingError> {
     let limit = page_size(limit);
-    let mut page = EventPage {
-        events: Vec::new(),
-        next: EventCursor(from),
-        is_end: false,
-    };
-    let mut examined = 0;
-    while !page.is_end && page.events.len() < limit && examined < EXAMINED_MAX {
-        // Nearly all that somebody who sees everything looks at is shown.
+    let (mut next, mut is_end, mut examined) = (from, false, 0);
+    let mut found: Vec<Logged> = Vec::new();
+    while !is_end && found.len() < limit && examined < EXAMINED_MAX {
+        // Whoever sees everything is shown nearly all that is looked at.
         let ask = match sieve.is_all() {
-            true => limit - page.events.len(),
+            true => limit - found.len(),
             false => CHUNK,
         };
-        let logged = read(tx, page.next.0, ask)?;
-        page.is_end = logged.len() < ask;
-        examined += logged.len();
-        for entry in logged {
-            if page.events.len() >= limit {
-                page.is_end = false;
-                break;
+        let (mut looked_at, mut is_full) = (0, false);
+        let covers = |fleet: &str| sieve.covers(fleet);
+        events::log(tx, (next, newest_first), ask, covers, |seq, entry| {
+            looked_at += 1;
+            is_full |= found.len() >= limit;
+            if !is_full {
+                next = seq;
+                found.extend(entry);
             }
-            page.next = EventCursor(entry.seq);
-            page.events.extend(seen(tx, sieve, entry)?);
-        }
+        })?;
+        is_end = looked_at < ask && !is_full;
+        examined += looked_at;
     }
-    Ok(page)
-}
-
-fn seen(tx: &ReadTx<'_>, sieve: &Sieve<'_>, entry: Logged) -> Result<Option<SeenEvent>, SqlError> {
-    let fleet = entry.fleet.unwrap_or_default();
-    if !sieve.covers(&fleet) {
-        return Ok(None);
-    }
-    let event = events::find(tx, entry.eid, entry.id)?;
-    Ok(event.map(|event| SeenEvent {
-        cursor: EventCursor(entry.seq),
-        eid: entry.eid,
-        fleet,
-        event,
-    }))
+    let events = found.into_iter().filter_map(|entry| {
+        let event = events::find(tx, entry.eid, entry.id).transpose()?;
+        Some(event.map(|event| SeenEvent {
+            cursor: EventCursor(entry.seq),
+            eid: entry.eid,
+            fleet: entry.fleet,
+            event,
+        }))
+    });
+    Ok(EventPage {
+        events: events.collect::<Result<_, SqlError>>()?,
+        next: EventCursor(next),
+        is_end,
+    })
 }
 
 #[cfg(test)]

@@ -48,36 +48,49 @@ pub(crate) struct Logged {
     pub(crate) seq: i64,
     pub(crate) eid: Eid,
     pub(crate) id: Uuid,
-    /// Of the device; none when it is not registered.
-    pub(crate) fleet: Option<String>,
+    /// Of the device; empty when it is not registered.
+    pub(crate) fleet: String,
 }
 
-/// The log behind `seq`, oldest first.
-pub(crate) fn log_after(tx: &ReadTx<'_>, seq: i64, limit: usize) -> Result<Vec<Logged>, SqlError> {
-    tx.query_all(
-        "SELECT l.seq, l.eid, l.id, d.fleet FROM event_log l LEFT JOIN device_listing d ON d.eid = l.eid \
-         WHERE l.seq > $1 ORDER BY l.seq LIMIT $2",
-        params![seq, i64::try_from(limit).unwrap_or(i64::MAX)],
-        logged,
-    )
-}
-
-/// The log before `seq`, newest first.
-pub(crate) fn log_before(tx: &ReadTx<'_>, seq: i64, limit: usize) -> Result<Vec<Logged>, SqlError> {
-    tx.query_all(
-        "SELECT l.seq, l.eid, l.id, d.fleet FROM event_log l LEFT JOIN device_listing d ON d.eid = l.eid \
-         WHERE l.seq < $1 ORDER BY l.seq DESC LIMIT $2",
-        params![seq, i64::try_from(limit).unwrap_or(i64::MAX)],
-        logged,
-    )
-}
-
-fn logged(row: &store::Row<'_>) -> store::RowResult<Logged> {
-    Ok(Logged {
-        seq: row.get(0)?,
-        eid: super::eid(row, 1)?,
-        id: parsed(row, 2)?,
-        fleet: row.get(3)?,
+/// Looks at so many entries of the log behind `seq`, or before it with the newest first, and calls `take` with the number of
+/// each, and with the entry if its device's fleet is covered.
+pub(crate) fn log(
+    tx: &ReadTx<'_>,
+    (seq, newest_first): (i64, bool),
+    limit: usize,
+    covers: impl Fn(&str) -> bool,
+    mut take: impl FnMut(i64, Option<Logged>),
+) -> Result<(), SqlError> {
+    macro_rules! select {
+        ($rest:literal) => {
+            concat!(
+                "SELECT l.seq, coalesce(d.fleet, ''), l.eid, l.id FROM event_log l \
+                 LEFT JOIN device_listing d ON d.eid = l.eid WHERE ",
+                $rest
+            )
+        };
+    }
+    let text = match newest_first {
+        false => select!("l.seq > $1 ORDER BY l.seq LIMIT $2"),
+        true => select!("l.seq < $1 ORDER BY l.seq DESC LIMIT $2"),
+    };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    tx.query_each(text, params![seq, limit], |row| {
+        let fleet = row.get_ref(1)?;
+        let fleet = fleet.as_str().map_err(store::rusqlite::Error::from)?;
+        let seq = row.get(0)?;
+        // Most entries are those of others, for whoever sees little.
+        let entry = match covers(fleet) {
+            false => None,
+            true => Some(Logged {
+                seq,
+                eid: super::eid(row, 2)?,
+                id: parsed(row, 3)?,
+                fleet: fleet.to_owned(),
+            }),
+        };
+        take(seq, entry);
+        Ok(())
     })
 }
 

@@ -59,24 +59,28 @@ pub(crate) fn each_since(
     )
 }
 
-/// Calls `take` with state, fleet and number of an intent's operations.
+/// Calls `take` with state, fleet and number of an intent's operations. When nobody wants to know the fleet, the index alone
+/// says how many there are, and the fleet is empty.
 pub(crate) fn each_of_intent(
     tx: &ReadTx<'_>,
     intent: IntentId,
+    by_fleet: bool,
     mut take: impl FnMut(&str, &str, i64) -> Result<(), SqlError>,
 ) -> Result<(), SqlError> {
-    tx.query_each(
-        "SELECT state, fleet, count(*) FROM operation WHERE intent = $1 GROUP BY state, fleet",
-        params![intent.to_string()],
-        |row| {
-            let text = |column| {
-                row.get_ref(column)?
-                    .as_str()
-                    .map_err(store::rusqlite::Error::from)
-            };
-            take(text(0)?, text(1)?, row.get(2)?)
-        },
-    )
+    let text = match by_fleet {
+        true => {
+            "SELECT state, fleet, count(*) FROM operation WHERE intent = $1 GROUP BY state, fleet"
+        }
+        false => "SELECT state, '', count(*) FROM operation WHERE intent = $1 GROUP BY state",
+    };
+    tx.query_each(text, params![intent.to_string()], |row| {
+        let text = |column| {
+            row.get_ref(column)?
+                .as_str()
+                .map_err(store::rusqlite::Error::from)
+        };
+        take(text(0)?, text(1)?, row.get(2)?)
+    })
 }
 
 /// Fleets with devices, by name.
