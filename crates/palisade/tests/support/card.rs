@@ -60,6 +60,11 @@ impl PoweredCard {
         self.memory.cut_power_after(octets);
     }
 
+    /// What the card keeps, and its power.
+    pub(crate) fn memory(&self) -> MemoryNvm {
+        self.memory.clone()
+    }
+
     /// No more power cuts.
     pub(crate) fn trust_power(&mut self) {
         self.memory.restore_power();
@@ -140,6 +145,13 @@ pub(crate) struct Deeds {
 impl Chronicle {
     pub(crate) fn deeds(&self) -> Deeds {
         self.lock().clone()
+    }
+
+    /// The number and the outcome of the last result.
+    pub(crate) fn last_result(&self) -> Option<(i64, EuiccPackageResultSigned)> {
+        let deeds = self.lock();
+        let (number, result) = deeds.results.last_key_value()?;
+        Some((*number, result.clone()))
     }
 
     fn look_at(&self, memory: &MemoryNvm) {

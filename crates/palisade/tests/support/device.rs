@@ -10,7 +10,7 @@ use pki::issue::TestPki;
 use rsp::binding::http::Binding;
 use rsp::ids::{Eid, Iccid};
 use rsp::sgp22::ProfileState;
-use rsp::sgp32::EimConfigurationData;
+use rsp::sgp32::{EimConfigurationData, EnableProfileResult, EuiccResultData};
 
 use super::card::{Chronicle, Deeds, PoweredCard};
 use super::network::{Line, World};
@@ -56,7 +56,14 @@ impl Device {
         let life = Life::new(Arc::clone(world));
         let card = PoweredCard::new(pki, eid, profiles, life.clone(), seed);
         let chronicle = card.chronicle();
-        let network = Line::new(eid, Arc::clone(world), life.clone(), Seeded::new(seed, 2));
+        let memory = card.memory();
+        let network = Line::new(
+            eid,
+            Arc::clone(world),
+            life.clone(),
+            memory,
+            Seeded::new(seed, 2),
+        );
         let config = Config {
             esipa_binding: binding,
             ..Config::default()
@@ -64,7 +71,12 @@ impl Device {
         let parts = Parts {
             card,
             network,
-            connectivity: Cable,
+            connectivity: Cable {
+                world: Arc::clone(world),
+                chronicle: chronicle.clone(),
+                trials: 0,
+                judged: None,
+            },
             memory: Flash {
                 life: life.clone(),
                 content: Arc::default(),
@@ -212,12 +224,46 @@ impl Life {
     }
 }
 
-/// Every profile has connectivity; only the server has not.
-pub(crate) struct Cable;
+/// The way of the enabled profile to the network. Of some that were just enabled with rollback armed it is dead, until the IPA has gone back.
+pub(crate) struct Cable {
+    world: Arc<World>,
+    chronicle: Chronicle,
+    /// Profiles that were enabled with rollback armed.
+    trials: u32,
+    /// The last of them: the number of its result, and how often it is still to be found dead. The IPA that goes back can lose
+    /// its card's power or its life, and tries again.
+    judged: Option<(i64, u32)>,
+}
+
+/// Of so many such enablings, one has no connectivity; the first of each device has none.
+const DEAD_EVERY: u32 = 4;
+const DEAD_CHECKS: u32 = 3;
 
 impl Connectivity for Cable {
     fn check(&mut self) -> bool {
-        true
+        if self.world.is_calm() {
+            return true;
+        }
+        let Some((number, result)) = self.chronicle.last_result() else {
+            return true;
+        };
+        let outcomes = &result.euicc_package_result_data_signed.euicc_result;
+        // The operator arms a rollback where nothing else is in the package.
+        if *outcomes != [EuiccResultData::EnableResult(EnableProfileResult::Ok)] {
+            return true;
+        }
+        if self.judged.is_none_or(|(judged, _)| judged != number) {
+            let is_dead = self.trials % DEAD_EVERY == 0;
+            self.trials += 1;
+            self.judged = Some((number, if is_dead { DEAD_CHECKS } else { 0 }));
+        }
+        match &mut self.judged {
+            Some((_, left)) if *left > 0 => {
+                *left -= 1;
+                false
+            }
+            _ => true,
+        }
     }
 }
 

@@ -114,13 +114,34 @@ impl Signed {
 
     /// Sends it until it is sure that the authority has it, which takes nothing twice.
     pub(crate) fn insist(&self, control: &Control) {
+        assert!(self.offer(control), "it expired first");
+    }
+
+    /// As [`Signed::insist`], until it expires. Whether the authority has it.
+    pub(crate) fn offer(&self, control: &Control) -> bool {
         let begun = Instant::now();
         loop {
             assert!(begun.elapsed() < PATIENCE, "nothing can be proposed");
             match self.send(control) {
-                Ok((201, _)) => return,
-                Ok((409, problem)) if problem["code"] == "replayed" => return,
+                Ok((201, _)) => return true,
+                Ok((409, problem)) if problem["code"] == "replayed" => return true,
+                // An earlier sending may have come in time, though its answer was lost.
+                Ok((_, problem)) if problem["code"] == "expired" => return self.is_known(control),
                 // The authority is on its way down or up.
+                Ok((503, _)) | Err(_) => {}
+                Ok((status, problem)) => panic!("{status}: {problem}"),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
+    fn is_known(&self, control: &Control) -> bool {
+        let begun = Instant::now();
+        loop {
+            assert!(begun.elapsed() < PATIENCE, "nobody knows how it stands");
+            match control.get(&format!("/v1/intents/{}", self.id)) {
+                Ok((200, _)) => return true,
+                Ok((404, _)) => return false,
                 Ok((503, _)) | Err(_) => {}
                 Ok((status, problem)) => panic!("{status}: {problem}"),
             }

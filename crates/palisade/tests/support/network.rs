@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use edge::client::{BlockingClient, ClientError, ClientLimits, ClientOptions};
 use edge::tls::Trust;
 use edge::tls::rustls_pki_types::CertificateDer;
+use euicc::MemoryNvm;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipa::{EimTrust, HttpRequest, HttpResponse, Network, NetworkError, Server};
 use rsp::binding::esipa::{self, Function};
@@ -67,29 +68,36 @@ impl World {
     }
 
     /// Once a counter was used, it stands for these octets and no others, and none below it is used for the first time.
-    fn saw(&self, eid: Eid, counter: i64, octets: Vec<u8>) {
+    /// Whether the package is new.
+    fn saw(&self, eid: Eid, counter: i64, octets: Vec<u8>) -> bool {
         let eid = eid.to_string();
         let mut packages = lock(&self.packages);
         let mut counters = packages.range((eid.clone(), i64::MIN)..=(eid.clone(), i64::MAX));
         let last = counters.next_back().map(|((_, counter), _)| *counter);
         let fault = match packages.get(&(eid.clone(), counter)) {
-            Some(before) if *before == octets => return,
+            Some(before) if *before == octets => return false,
             Some(_) => format!("{eid} got two different packages with counter {counter}"),
             None if last.is_some_and(|last| last > counter) => {
                 format!("{eid} got counter {counter} after {last:?}")
             }
             None => {
                 packages.insert((eid, counter), octets);
-                return;
+                return true;
             }
         };
         lock(&self.faults).push(fault);
+        false
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Of so many packages, one is met by a power cut.
+const CUT_EVERY: i64 = 8;
+/// Octets that a card writes at most until then: about what executing a package takes.
+const CUT_WITHIN: u64 = 12_000;
 
 /// The network of one device. It loses requests and answers, changes connections, sends twice, and brings old answers.
 pub(crate) struct Line {
@@ -98,14 +106,23 @@ pub(crate) struct Line {
     client: Option<(SocketAddr, BlockingClient)>,
     life: Life,
     random: Seeded,
+    /// Of the card: its power fails while it executes some of the packages.
+    memory: MemoryNvm,
     /// Packages received, as bodies of answers.
     old: Vec<HttpResponse>,
 }
 
 impl Line {
-    pub(crate) fn new(eid: Eid, world: Arc<World>, life: Life, random: Seeded) -> Self {
+    pub(crate) fn new(
+        eid: Eid,
+        world: Arc<World>,
+        life: Life,
+        memory: MemoryNvm,
+        random: Seeded,
+    ) -> Self {
         Self {
             eid,
+            memory,
             world,
             client: None,
             life,
@@ -167,7 +184,10 @@ impl Line {
         ))) = decoded
         {
             let counter = package.euicc_package_signed.counter_value;
-            self.world.saw(self.eid, counter, package.to_der());
+            let is_new = self.world.saw(self.eid, counter, package.to_der());
+            if is_new && !self.world.is_calm() && counter % CUT_EVERY == 0 {
+                self.memory.cut_power_after(self.random.below(CUT_WITHIN));
+            }
             self.old.push(response.clone());
         }
     }

@@ -11,6 +11,9 @@ use super::machine::Machine;
 use super::profiles;
 use super::seeded::Seeded;
 
+/// Longer than any run.
+const LONG_MS: i64 = 100_000_000;
+
 /// What was asked for and accepted.
 pub(crate) struct Accepted {
     pub(crate) id: String,
@@ -40,11 +43,11 @@ impl Operator {
         let mut accepted: BTreeMap<String, Vec<Accepted>> = BTreeMap::new();
         for (number, ()) in released.into_iter().enumerate() {
             let eid = self.eids[number % self.eids.len()];
-            let (commands, lifetime_s) = self.next(number);
-            let signed = self
-                .machine
-                .operate(eid, commands.clone(), lifetime_s as i64 * 1000);
-            signed.insist(&self.control);
+            let (commands, lifetime_ms) = self.next(number);
+            let signed = self.machine.operate(eid, commands.clone(), lifetime_ms);
+            if !signed.offer(&self.control) {
+                continue;
+            }
             let id = signed.operation(&self.control);
             let accepted = accepted.entry(eid.to_string()).or_default();
             accepted.push(Accepted { id, commands });
@@ -52,25 +55,26 @@ impl Operator {
         accepted
     }
 
-    /// What to ask for, and seconds for it.
-    fn next(&mut self, number: usize) -> (Vec<Command>, usize) {
+    /// What to ask for, and milliseconds for it.
+    fn next(&mut self, number: usize) -> (Vec<Command>, i64) {
         // Mostly what leaves a trace on the card that can be told from all others.
         let address = Command::SetDefaultSmdp {
             address: format!("smdp-{number}.example.com"),
         };
         let iccid = profiles()[self.random.below(2) as usize];
         let enable = |rollback| Command::Enable { iccid, rollback };
-        let long = 100_000 + number;
         match self.random.below(100) {
-            0..42 => (vec![address], long),
-            42..50 => (vec![address], 1),
-            50..65 => (vec![address, enable(false)], long),
-            65..80 => (vec![enable(true)], long),
-            80..85 => (vec![Command::ListProfiles], long),
-            85..90 => (vec![Command::ListEims], long),
+            0..42 => (vec![address], LONG_MS),
+            42..46 => (vec![address], 1_000),
+            // It is accepted, and mostly over before the device asks for it.
+            46..50 => (vec![address], 40),
+            50..65 => (vec![address, enable(false)], LONG_MS),
+            65..80 => (vec![enable(true)], LONG_MS),
+            80..85 => (vec![Command::ListProfiles], LONG_MS),
+            85..90 => (vec![Command::ListEims], LONG_MS),
             _ => {
                 let items = vec![DataItem::EuiccInfo1];
-                (vec![Command::ReadDeviceData { items }], long)
+                (vec![Command::ReadDeviceData { items }], LONG_MS)
             }
         }
     }
