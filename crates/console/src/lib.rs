@@ -22,6 +22,8 @@ mod sessions;
 mod sign_in;
 mod sim_swap;
 mod site;
+#[cfg(test)]
+mod testing;
 pub mod webhooks;
 
 pub use problem::Problem;

@@ -11,6 +11,8 @@ mod people;
 mod plans;
 mod redaction;
 mod status;
+#[cfg(test)]
+mod tests;
 mod views;
 
 use std::sync::Arc;

@@ -476,3 +476,142 @@ fn shown(view: &ProfileView) -> String {
         provider => format!("{} ({provider})", view.iccid),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eim::{Association, DeviceState};
+    use rsp::ids::Eid;
+
+    use super::*;
+
+    const ONE: &str = "89000123456789012341";
+    const TWO: &str = "89000123456789012358";
+
+    fn profile(iccid: &str, enabled: bool, rules: &str) -> Profile {
+        Profile {
+            iccid: iccid.parse().unwrap(),
+            enabled,
+            class: "operational".to_owned(),
+            name: "a profile".to_owned(),
+            provider: "Acme".to_owned(),
+            nickname: None,
+            isdp_aid: None,
+            fallback_attribute: false,
+            fallback_allowed: false,
+            ecall: false,
+            policy_rules: rules.to_owned(),
+            updated_at: 0,
+        }
+    }
+
+    fn device() -> Device {
+        Device {
+            eid: Eid::with_check_digits("890490320000000000000000000001").unwrap(),
+            label: String::new(),
+            state: DeviceState::Associated,
+            fleet: "meters".to_owned(),
+            association: Association::Accepted,
+            association_refusal: None,
+            association_due_at: None,
+            counter: 0,
+            association_token: None,
+            token_is_registered: false,
+            proof_asked_at: None,
+            last_seq_number: -1,
+            euicc_certificate: None,
+            eum_certificate: None,
+            euicc_info1: None,
+            euicc_info2: None,
+            ipa_capabilities: None,
+            default_smdp: None,
+            registered_at: 0,
+        }
+    }
+
+    fn tried(profiles: &[Profile], commands: serde_json::Value) -> (Vec<bool>, Trial) {
+        let mut card = Card::new(&device(), profiles, &[], "eim.example.com");
+        card.run(&serde_json::from_value::<Vec<Command>>(commands).unwrap());
+        let after = card.profiles().iter().map(|view| view.enabled).collect();
+        (after, card.trial)
+    }
+
+    fn codes(reasons: &[Reason]) -> Vec<&'static str> {
+        reasons.iter().map(|reason| reason.code).collect()
+    }
+
+    #[test]
+    fn a_switch_names_both_profiles_and_what_is_missing() {
+        let card = [profile(ONE, true, ""), profile(TWO, false, "")];
+        let enable = |rollback| serde_json::json!([{ "command": "enable", "iccid": TWO, "rollback": rollback }]);
+        let (after, trial) = tried(&card, enable(true));
+        assert_eq!(after, [false, true]);
+        assert_eq!(trial.changes.len(), 2);
+        assert!(trial.warnings.is_empty() && trial.refusals.is_empty());
+        let (_, trial) = tried(&card, enable(false));
+        assert_eq!(codes(&trial.warnings), ["no-rollback"]);
+        // Nothing to return to.
+        let (after, trial) = tried(&[profile(TWO, false, "")], enable(true));
+        assert_eq!(
+            (codes(&trial.refusals), after),
+            (vec!["no-way-back"], vec![false])
+        );
+        let (_, trial) = tried(&[profile(TWO, true, "")], enable(true));
+        assert_eq!(codes(&trial.already), ["already-so"]);
+    }
+
+    #[test]
+    fn rules_of_profiles_hold() {
+        let protected = [profile(ONE, true, "PPR1 PPR2"), profile(TWO, false, "PPR2")];
+        for command in [
+            serde_json::json!([{ "command": "enable", "iccid": TWO }]),
+            serde_json::json!([{ "command": "disable", "iccid": ONE }]),
+            serde_json::json!([{ "command": "delete", "iccid": TWO }]),
+        ] {
+            let (after, trial) = tried(&protected, command);
+            assert_eq!(codes(&trial.refusals), ["profile-protected"]);
+            assert_eq!(after, [true, false]);
+        }
+    }
+
+    #[test]
+    fn what_cuts_a_device_off_or_is_final_is_said() {
+        let card = [profile(ONE, true, ""), profile(TWO, false, "")];
+        let (_, trial) = tried(
+            &card,
+            serde_json::json!([{ "command": "disable", "iccid": ONE }]),
+        );
+        assert_eq!(codes(&trial.warnings), ["no-profile-enabled"]);
+        let (_, trial) = tried(
+            &card,
+            serde_json::json!([{ "command": "delete", "iccid": ONE }]),
+        );
+        assert_eq!(codes(&trial.refusals), ["profile-enabled"]);
+        let (after, trial) = tried(
+            &card,
+            serde_json::json!([{ "command": "delete", "iccid": TWO }]),
+        );
+        assert_eq!(
+            (codes(&trial.warnings), after),
+            (vec!["delete-is-final"], vec![true])
+        );
+        // Commands build on each other.
+        let both = serde_json::json!([{ "command": "disable", "iccid": ONE }, { "command": "delete", "iccid": ONE }]);
+        let (after, trial) = tried(&card, both);
+        assert_eq!(after, [false]);
+        assert!(codes(&trial.warnings).contains(&"no-profile-enabled"));
+    }
+
+    #[test]
+    fn unknown_is_not_refused() {
+        let enable = serde_json::json!([{ "command": "enable", "iccid": ONE }]);
+        let (_, trial) = tried(&[], enable.clone());
+        assert_eq!(
+            (codes(&trial.unknown), trial.refusals.len()),
+            (vec!["not-listed"], 0)
+        );
+        let (_, trial) = tried(&[profile(TWO, true, "")], enable);
+        assert_eq!(codes(&trial.refusals), ["profile-unknown"]);
+        let (_, trial) = tried(&[], serde_json::json!([{ "command": "list-profiles" }]));
+        assert_eq!(trial.reads, 1);
+    }
+}
