@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use eim::fleet::IntentProgress;
 use eim::search::OperationQuery;
 use intent::api::{IntentState, IntentStatus};
-use intent::{Action, Decision, IntentId};
+use intent::{Action, Decision, IntentId, OperationKind};
 use serde_json::json;
 
 use super::device::OperationRow;
@@ -94,6 +94,18 @@ fn may_approve(visit: &Visit, status: &IntentStatus) -> bool {
     has_role
         && status.state == IntentState::Waiting
         && name.is_some_and(|name| *name != status.proposer && !status.approved_by.contains(name))
+}
+
+fn may_cancel(visit: &Visit, status: &IntentStatus) -> bool {
+    let has_role = |kind| {
+        visit
+            .reader
+            .grants
+            .iter()
+            .any(|grant| grant.role.may_propose(kind))
+    };
+    matches!(status.state, IntentState::Waiting | IntentState::Approved)
+        && (visit.name() == Some(&status.proposer) || has_role(OperationKind::Cancel))
 }
 
 #[derive(Template)]
@@ -342,7 +354,7 @@ pub(super) async fn page(visit: Visit, Path(id): Path<String>) -> Page {
         reject: challenge(Decision::Reject),
         may_approve: may_approve(&visit, &status),
         is_mine: visit.name() == Some(&status.proposer),
-        may_cancel: matches!(status.state, IntentState::Waiting | IntentState::Approved),
+        may_cancel: may_cancel(&visit, &status),
         progress: (is_operation && status.state != IntentState::Waiting)
             .then(|| Progress::new(&progress)),
         operations: operations

@@ -12,6 +12,9 @@ use super::words::{self, Badge, Moment};
 use super::{Page, show};
 use crate::Problem;
 
+/// Members of each kind that are shown at once; more are found by their name.
+const SHOWN_MAX: usize = 100;
+
 /// Somebody.
 struct Member {
     info: PrincipalInfo,
@@ -86,6 +89,8 @@ struct PeoplePage {
     frame: Frame,
     groups: Vec<(&'static str, &'static str, &'static str, Vec<Member>)>,
     freezes: Vec<Frozen>,
+    query: String,
+    is_cut: bool,
 }
 
 /// `GET /people`
@@ -114,15 +119,26 @@ pub(super) async fn page(visit: Visit) -> Page {
             Vec::new(),
         ),
     ];
-    for info in visit.console.authority.principals().await? {
+    let query = visit.query.text("q").to_lowercase();
+    let mut is_cut = false;
+    let all = visit.console.authority.principals().await?;
+    for info in all
+        .into_iter()
+        .filter(|info| info.name.as_str().contains(&query))
+    {
         if let Some((.., members)) = groups.iter_mut().find(|(kind, ..)| *kind == info.kind) {
-            members.push(Member::new(info, now));
+            match members.len() < SHOWN_MAX {
+                true => members.push(Member::new(info, now)),
+                false => is_cut = true,
+            }
         }
     }
     show(&PeoplePage {
         frame: Frame::new(&visit, "/people", "People & keys").await?,
         groups,
         freezes: freezes.iter().map(Frozen::new).collect(),
+        query,
+        is_cut,
     })
 }
 

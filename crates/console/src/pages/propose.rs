@@ -23,6 +23,26 @@ impl PlanView {
         Self(plan)
     }
 
+    /// How many devices there are of each kind, those that there are.
+    pub(super) fn tally_words(&self) -> String {
+        let tally = &self.0.tally;
+        let parts = [
+            (tally.changes, "changes", "change"),
+            (tally.unchanged, "is so already", "are so already"),
+            (tally.reads, "is only read", "are only read"),
+            (tally.refused, "would be refused", "would be refused"),
+            (tally.unknown, "cannot be told", "cannot be told"),
+        ];
+        let parts = parts.into_iter().filter(|(count, ..)| *count > 0);
+        let words: Vec<String> = parts
+            .map(|(count, one, many)| match count {
+                1 => format!("1 device {one}"),
+                count => format!("{count} devices {many}"),
+            })
+            .collect();
+        words.join(", ")
+    }
+
     pub(super) fn word_of(&self, effect: &Effect) -> &'static str {
         match effect.verdict {
             Verdict::Refused => "would be refused",
@@ -70,6 +90,9 @@ struct PreviewPage {
     fleets: String,
     signing: Option<Signing>,
     is_final: bool,
+    /// What was sent, to be sent again with a reason.
+    again: Vec<(String, String)>,
+    note: String,
 }
 
 /// `POST /propose`
@@ -92,6 +115,8 @@ pub(super) async fn preview(visit: Visit, body: Bytes) -> Page {
         },
         fleets: plan.fleets.join(", "),
         signing: Signing::of(&visit).await?,
+        again: fields.all_but(&["note", "days"]),
+        note: fields.text("note"),
         is_final: plan
             .warnings
             .iter()

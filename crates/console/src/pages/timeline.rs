@@ -24,6 +24,8 @@ use crate::plan::described_command;
 
 /// Operations whose outcome is told.
 const OPERATIONS: u32 = 500;
+/// Steps of one page.
+const STEPS: usize = 100;
 
 /// One action on record.
 pub(super) struct Step {
@@ -48,17 +50,27 @@ struct TimelinePage {
     eid: String,
     digits: Digits,
     steps: Vec<Step>,
+    earlier: Option<u64>,
+    total: usize,
 }
 
 /// `GET /devices/{eid}/timeline`
 pub(super) async fn page(visit: Visit, Path(eid): Path<String>) -> Page {
     let eid = visit::eid(&eid)?;
     visit.console.eim.visible_device(&visit.visible, eid)?;
-    let steps = steps(&visit, eid).await?;
+    let mut steps = steps(&visit, eid).await?;
+    let total = steps.len();
+    if let Some(before) = visit.query.parsed::<u64>("before")? {
+        steps.retain(|step| step.number < before);
+    }
+    let has_more = steps.len() > STEPS;
+    steps.truncate(STEPS);
     show(&TimelinePage {
         frame: Frame::new(&visit, "/devices", format!("Timeline of {eid}")).await?,
         eid: eid.to_string(),
         digits: Digits(eid.to_string()),
+        earlier: steps.last().map(|step| step.number).filter(|_| has_more),
+        total,
         steps,
     })
 }

@@ -96,6 +96,15 @@ impl Fields {
             .filter(|value| !value.is_empty())
     }
 
+    /// All members but these, as they came.
+    pub(super) fn all_but(&self, names: &[&str]) -> Vec<(String, String)> {
+        let kept = self
+            .0
+            .iter()
+            .filter(|(key, _)| !names.contains(&key.as_str()));
+        kept.cloned().collect()
+    }
+
     pub(super) fn text(&self, name: &str) -> String {
         self.get(name).unwrap_or("").to_owned()
     }
