@@ -4,7 +4,7 @@
 //! the authority looks at that.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use eim::Visible;
 use intent::api::PrincipalInfo;
@@ -48,12 +48,12 @@ pub enum Via {
 }
 
 impl Reader {
-    /// Somebody on this machine.
+    /// Somebody on this machine, which is where keys for the host itself may be used from.
     pub fn local(operator: String) -> Self {
         Self {
             via: Via::Local { operator },
             grants: Vec::new(),
-            network: None,
+            network: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         }
     }
 
