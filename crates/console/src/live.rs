@@ -67,7 +67,14 @@ struct Live {
     _place: OwnedSemaphorePermit,
 }
 
-/// `GET /api/v1/events`
+/// What happens on devices, as it happens: server-sent events.
+///
+/// Each event is the JSON of something that happened, and its id is its place in the order in which things were committed: send it
+/// as `Last-Event-ID` to go on behind it. A stream ends after half a minute and is opened again.
+#[utoipa::path(get, path = "/events", tag = "devices", params(
+        ("after" = Option<i64>, Query, description = "Behind this event; without it from now on"),
+        ("eid" = Option<String>, Query, description = "Of this device only")),
+    responses((status = 200, description = "A stream of events", body = String, content_type = "text/event-stream")))]
 pub(crate) async fn events(
     State(console): State<Arc<Console>>,
     Extension(reader): Extension<Reader>,

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::routing::post;
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use eim::swaps::{ProfileHistory, SimReference};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -27,13 +26,6 @@ const AGE_MAX: u32 = 2400;
 
 /// Paths that read although they are asked with POST: tokens for reading may use them.
 pub(crate) const PATHS: [&str; 2] = ["/api/v1/sim-swap/check", "/api/v1/sim-swap/retrieve-date"];
-
-/// Both questions.
-pub(crate) fn router() -> Router<Arc<Console>> {
-    Router::new()
-        .route("/api/v1/sim-swap/check", post(check))
-        .route("/api/v1/sim-swap/retrieve-date", post(retrieve_date))
-}
 
 /// Whose SIM, and how far to look back.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::get;
 use eim::{Clock, Eim, Entropy};
 use store::{Migration, Store, StoreFault, StoreOptions};
 
@@ -13,7 +12,7 @@ use crate::authority::{Authority, Link};
 use crate::limiter::Limiter;
 use crate::sessions::{self, Sessions};
 use crate::webhooks::{Courier, Webhooks};
-use crate::{api, live, pages, probes, security, sign_in, sim_swap, webhooks};
+use crate::{api, live, pages, probes, security, sign_in, webhooks};
 
 pub use store::OpenError;
 
@@ -123,10 +122,7 @@ impl Console {
         let guarded = Router::new()
             .merge(pages::router())
             .nest("/api/v1", api::router())
-            .route("/api/v1/events", get(live::events))
-            .merge(webhooks::router())
             .merge(probes::guarded())
-            .merge(sim_swap::router())
             .merge(sign_in::session_routes())
             .layer(middleware::from_fn_with_state(
                 Arc::clone(self),

@@ -95,6 +95,8 @@ fn described() -> Value {
         { "name": "people", "description": "People, machines, tokens, sessions" },
         { "name": "policy", "description": "What needs whose approval; freezes; keys" },
         { "name": "ledger", "description": "The record, with proofs" },
+        { "name": "webhooks", "description": "Telling other systems what happens" },
+        { "name": "sim-swap", "description": "Was the SIM of a device changed lately? In the shape of CAMARA SIM Swap" },
         { "name": "status", "description": "This server" },
     ]);
     value["components"]["securitySchemes"] = json!({
@@ -112,13 +114,17 @@ fn described() -> Value {
             "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } } },
     });
     if let Some(paths) = value["paths"].as_object_mut() {
-        for operations in paths.values_mut().filter_map(Value::as_object_mut) {
+        for (path, operations) in paths.iter_mut() {
+            let Some(operations) = operations.as_object_mut() else {
+                continue;
+            };
             for (method, operation) in operations {
+                operation["operationId"] = name(method, path).into();
                 complete(method, operation);
             }
         }
         let description = json!({ "get": {
-            "tags": ["status"], "operationId": "openapi", "summary": "This description",
+            "tags": ["status"], "operationId": "get-openapi.json", "summary": "This description",
             "responses": { "200": { "description": "OpenAPI 3.1", "content": { "application/json": { "schema": { "type": "object" } } } } },
         } });
         paths.insert("/openapi.json".to_owned(), description);
@@ -130,6 +136,16 @@ fn described() -> Value {
         }
     }
     sorted(value)
+}
+
+/// `get-devices-eid-profiles`: of a method and a path.
+fn name(method: &str, path: &str) -> String {
+    let words = path.split('/').filter(|word| !word.is_empty());
+    let words = words.map(|word| word.trim_matches(['{', '}']));
+    std::iter::once(method)
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join("-")
 }
 
 /// Adds what every operation answers.

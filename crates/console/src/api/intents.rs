@@ -32,7 +32,7 @@ const OPERATIONS_MAX: u32 = 100;
 pub(crate) struct Proposal {
     /// The intent, canonical, exactly as signed: `intent` of a plan.
     intent: String,
-    /// Who wants it: `{"passkey": {"credential", "assertion"}}`, a WebAuthn assertion whose challenge is the intent's id.
+    /// Who wants it: `{"type": "passkey", "credential": …, "assertion": …}`, a WebAuthn assertion whose challenge is the intent's id.
     #[schema(value_type = Object)]
     proof: (),
     /// `devices` of the plan, if it has them.

@@ -29,7 +29,7 @@ use utoipa_axum::routes;
 
 use crate::reader::Reader;
 use crate::site::Console;
-use crate::{Problem, security};
+use crate::{Problem, live, security, sim_swap, webhooks};
 
 pub(crate) use data::Repeated;
 pub use data::{DeviceEnrichment, EnrichDevices};
@@ -107,6 +107,13 @@ fn routes_with_description() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(people::authority))
         .routes(routes!(status::status))
         .routes(routes!(status::association_data))
+        .routes(routes!(live::events))
+        .routes(routes!(webhooks::http::list, webhooks::http::add))
+        .routes(routes!(webhooks::http::show, webhooks::http::remove))
+        .routes(routes!(webhooks::http::test))
+        .routes(routes!(webhooks::http::replay))
+        .routes(routes!(sim_swap::check))
+        .routes(routes!(sim_swap::retrieve_date))
         .route("/openapi.json", get(description::served))
 }
 
@@ -116,7 +123,8 @@ async fn bearer(State(console): Site, mut request: Request, next: Next) -> Respo
     let Some(presented) = presented else {
         return next.run(request).await;
     };
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD)
+        || sim_swap::PATHS.contains(&format!("/api{}", request.uri().path()).as_str());
     match security::token(&console, reads, &presented, None).await {
         Ok(reader) => {
             request.extensions_mut().insert(reader);

@@ -451,7 +451,7 @@ async fn proposals_go_through_untouched_and_may_be_repeated() {
     let assertion = json!({ "id": "YQ", "rawId": "YQ", "type": "public-key", "response": { "clientDataJSON": "YQ", "authenticatorData": "YQ", "signature": "YQ" } });
     let proposal = json!({
         "intent": plan["intent"],
-        "proof": { "passkey": { "credential": "YQ", "assertion": assertion } },
+        "proof": { "type": "passkey", "credential": "YQ", "assertion": assertion },
         "network": "203.0.113.9",
     });
     let first = send(&world, ada(), "POST", "/intents", &proposal).await;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,15 +18,6 @@ use crate::site::Console;
 type Site = State<Arc<Console>>;
 type Who = Extension<Reader>;
 type Received<T> = Result<Json<T>, JsonRejection>;
-
-/// All paths.
-pub(crate) fn router() -> Router<Arc<Console>> {
-    Router::new()
-        .route("/api/v1/webhooks", get(list).post(add))
-        .route("/api/v1/webhooks/{id}", get(show).delete(remove))
-        .route("/api/v1/webhooks/{id}/test", post(test))
-        .route("/api/v1/webhooks/{id}/replay", post(replay))
-}
 
 /// A webhook, without its secret.
 #[derive(Debug, Serialize, ToSchema)]

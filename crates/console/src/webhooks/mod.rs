@@ -6,7 +6,7 @@
 
 mod courier;
 mod delivery;
-mod http;
+pub(crate) mod http;
 mod signature;
 mod tables;
 
@@ -15,7 +15,6 @@ use store::{Migration, Store, WriteError};
 use uuid::Uuid;
 
 pub use courier::{Courier, Delivery, HttpsCourier};
-pub(crate) use http::router;
 use signature::{SECRET_OCTETS, Secret};
 
 use crate::Problem;
