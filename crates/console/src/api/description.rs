@@ -108,11 +108,11 @@ fn described() -> Value {
             "description": "HTTP message signature (RFC 9421) of a machine, with Ed25519, over @method, @path and content-digest, tag palisade-intent. For POST /intents." },
     });
     value["components"]["schemas"]["Problem"] = problem_schema();
-    value["components"]["responses"] = json!({
-        "Problem": { "description": "A problem (RFC 9457)",
+    for (status, why) in ALWAYS.iter().chain(WITH_BODY) {
+        value["components"]["responses"][format!("Problem{status}")] = json!({ "description": why,
             "headers": { "X-Request-Id": { "schema": { "type": "string" } } },
-            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } } },
-    });
+            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } } });
+    }
     if let Some(paths) = value["paths"].as_object_mut() {
         for (path, operations) in paths.iter_mut() {
             let Some(operations) = operations.as_object_mut() else {
@@ -155,13 +155,11 @@ fn complete(method: &str, operation: &mut Value) {
         "get" => &[],
         _ => WITH_BODY,
     });
-    for (status, why) in answers {
+    for (status, _) in answers {
         if !has_body && matches!(*status, "413" | "415") {
             continue;
         }
-        let answer = json!({ "description": why,
-            "headers": { "X-Request-Id": { "schema": { "type": "string" } } },
-            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } } });
+        let answer = json!({ "$ref": format!("#/components/responses/Problem{status}") });
         operation["responses"][*status] = answer;
     }
     for status in ["200", "201"] {
