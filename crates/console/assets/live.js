@@ -56,14 +56,27 @@ function listen(place) {
   const pause = Number(place.dataset.pause ?? 300);
   const begun = Date.now();
   let waits = false;
-  const stream = new EventSource(place.dataset.events);
+  let stream = null;
   const renew = () => {
     if (isBusy() || !isLooking()) setTimeout(renew, 1000);
     else location.reload();
   };
-  stream.addEventListener('device', () => {
+  const told = () => {
     if (waits) return;
     waits = true;
     setTimeout(renew, Math.max(300, pause - (Date.now() - begun)));
-  });
+  };
+  const open = () => {
+    stream = new EventSource(place.dataset.events);
+    stream.addEventListener('device', told);
+  };
+  // A stream is opened anew by the browser again and again, which would keep somebody signed in who has gone.
+  setInterval(() => {
+    if (!stream && isLooking()) open();
+    else if (stream && !isLooking()) {
+      stream.close();
+      stream = null;
+    }
+  }, 2000);
+  open();
 }
