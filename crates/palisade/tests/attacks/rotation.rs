@@ -169,7 +169,7 @@ fn works_on_second(site: &Site, eid: Eid) {
 
 /// Sends a package to the card of the site, as an IPA does.
 fn loaded(site: &Site, package: &[u8]) -> EuiccPackageResult {
-    let nvm = FileNvm::open(&site.folder.path("card")).unwrap();
+    let nvm = FileNvm::open(site.folder.path("card")).unwrap();
     let mut card = Reader(Card::power_on(nvm).unwrap());
     let (mut session, settings) = (CardSession::default(), CardSettings::default());
     let mut es10 = Es10::new(&mut card, &mut session, &settings);
