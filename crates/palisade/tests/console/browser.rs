@@ -200,6 +200,29 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{selector}: {error}"));
     }
 
+    /// Chooses an option of the list with this name.
+    pub(crate) async fn choose(&self, name: &str, value: &str) {
+        let selector = format!("select[name={name:?}]");
+        let element = self
+            .client
+            .wait()
+            .at_most(PATIENCE)
+            .for_element(Locator::Css(&selector));
+        let element = element
+            .await
+            .unwrap_or_else(|error| panic!("{selector}: {error}"));
+        let chosen = element.select_by_label(value).await;
+        chosen.unwrap_or_else(|error| panic!("{selector} {value}: {error}"));
+    }
+
+    /// What is at a path, as the signed-in browser gets it.
+    pub(crate) async fn fetch(&self, path: &str) -> String {
+        let script = "const [path, done] = arguments; \
+             fetch(path).then((one) => one.text()).then(done, (error) => done(String(error)))";
+        let text = self.run_async(script, vec![path.into()]).await;
+        text.as_str().unwrap().to_owned()
+    }
+
     /// Runs a script in the page and gives what it returns.
     pub(crate) async fn run(&self, script: &str) -> Value {
         self.client

@@ -20,6 +20,7 @@ mod probes;
 mod program;
 mod sign_in;
 mod site;
+mod story;
 mod webhooks;
 
 use browser::Browser;
