@@ -15,6 +15,7 @@ mod cli;
 #[expect(dead_code, reason = "shared with other tests")]
 mod support;
 
+mod api;
 mod browser;
 mod probes;
 mod program;
