@@ -11,6 +11,8 @@
 //!   statement. Whoever knows an EID can poll with it; that neither drains nor completes its queue.
 //! * **Nothing is signed here, and nothing asked for.** Operations come from the authority's feed; packages are built, counted
 //!   and signed behind [`authority::Authority`], which checks who wanted them.
+//! * **What is not visible does not exist.** Verbs that read across devices take a [`Visible`], and neither list nor count nor
+//!   name devices of other fleets.
 //!
 //! Layers: [`http`] turns requests into calls and knows no SQL; the verbs on [`Eim`] know neither
 //! HTTP nor SQL; `tables` alone knows SQL.
