@@ -41,6 +41,7 @@ pub(super) fn prove_history(world: &mut World<'_>) -> anyhow::Result<String> {
         bail!("the bundle proves something else");
     };
     ensure!(history.device == eid, "it is about {}", history.device);
+    authority::check_asked(&history)?;
     let of_kind = |kind: &str| {
         let entries = history.entries.iter();
         entries.filter(|entry| entry.kind.as_str() == kind).count()
