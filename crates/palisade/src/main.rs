@@ -12,6 +12,7 @@ mod logging;
 mod output;
 mod proposing;
 mod serve;
+mod siem;
 mod trust;
 
 use std::process::ExitCode;

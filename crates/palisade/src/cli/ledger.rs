@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Ending;
 use super::cosigned::{Cosigned, Wanted};
+use super::ledger_export;
 use super::serve::Signals;
 use super::shared::{DataFolder, text, time};
 use crate::authority::{AuthorityFolder, Watch, WitnessFolder, read_public_key, remembered, watch};
@@ -64,6 +65,14 @@ enum Command {
         #[command(flatten)]
         which: Which,
     },
+    /// Write entries for other systems, one line each: for security monitoring as OCSF events or syslog lines.
+    #[command(after_help = EXPORT_AFTER_HELP)]
+    Export {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        args: ledger_export::Args,
+    },
     /// Check a proof, with nothing but the public key of the ledger.
     CheckBundle {
         /// The file, of `ledger prove` or `device history --proof`.
@@ -83,6 +92,12 @@ enum Command {
         command: WitnessCommand,
     },
 }
+
+const EXPORT_AFTER_HELP: &str = "\
+Examples:
+  palisade ledger export --as ocsf --follow | vector --config vector.toml
+  palisade ledger export --as syslog --follow --from 4711 | openssl s_client -quiet -connect siem.example.com:6514
+  palisade ledger export --as entries > record.jsonl";
 
 const WITNESS_AFTER_HELP: &str = "\
 Examples:
@@ -195,6 +210,10 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<Ending> {
                 serde_json::from_slice(&octets).context("the entry cannot be read")?;
             output::print_json(&entry)?;
             Ok(Ending::Done)
+        }
+        Command::Export { which, args } => {
+            let (files, key) = which.files()?;
+            ledger_export::run(&args, &files, &key)
         }
         Command::CheckBundle { file, key, wanted } => check(&file, &key, &wanted, format),
         Command::Witness { command } => witness(command),

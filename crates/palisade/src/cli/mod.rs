@@ -22,6 +22,7 @@ mod intent;
 mod ipa;
 mod key;
 mod ledger;
+mod ledger_export;
 mod operation;
 mod person;
 mod pki;

@@ -90,7 +90,8 @@ tls_key = "keys/authority-tls.pem"
 
 # API and pages for people and systems, beside the eIM.
 [console]
-# An address with a port, or "off". Put it where operators are, not where devices are.
+# An address with a port; it is off unless one is set, as `palisade init` does. Put it where operators are, not
+# where devices are.
 listen = "127.0.0.1:8442"
 # Where browsers find it; by default the host of eim.fqdn with the port above. Passkeys work only from
 # origins that the authority knows: palisade init --origin.

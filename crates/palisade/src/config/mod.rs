@@ -431,7 +431,7 @@ mod tests {
         let all = parse(&commented).unwrap();
         assert_eq!(
             all.insecure().len(),
-            4,
+            5,
             "the example shows every insecure setting"
         );
         assert_eq!(all.eim.resolve.len(), 1);

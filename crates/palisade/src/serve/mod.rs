@@ -84,15 +84,8 @@ pub(crate) async fn start(data: &Path, file: &File) -> anyhow::Result<Running> {
     let esipa = tokio::spawn(
         server.serve_handler(EsipaHandler::new(Arc::clone(&eim)), until(stopped.clone())),
     );
-    let console = console::start(
-        data,
-        file,
-        info,
-        &eim,
-        &authority,
-        until(stopped.clone()),
-    )
-    .await?;
+    let console =
+        console::start(data, file, info, &eim, &authority, until(stopped.clone())).await?;
     let router = control::router(console.local_router());
     let control = tokio::spawn(control::serve(socket, router, until(stopped.clone())));
     let tasks = vec![

@@ -86,6 +86,7 @@ const COMMANDS: &[&[&str]] = &[
     &["ledger", "verify"],
     &["ledger", "prove"],
     &["ledger", "show"],
+    &["ledger", "export"],
     &["ledger", "check-bundle"],
     &["ledger", "witness"],
     &["ledger", "witness", "new"],

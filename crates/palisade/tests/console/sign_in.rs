@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{OWNER, enrol, owner_code};
 use crate::program::{Program, SESSION, json};
 use crate::site::Site;
+use crate::support::PATIENCE;
 
 /// Somewhere that only somebody signed in gets to.
 const INSIDE: &str = "/metrics";
@@ -161,10 +162,31 @@ fn passkeys_that_do_not_fit_are_refused_alike_and_as_slowly() {
     assert_eq!(refusals[0], refusals[1]);
     assert_eq!(refusals[0].0, 401);
 
-    // The record has the difference, and who comes in after.
+    // The record has the difference, and who comes in after; security monitoring reads it from there.
     program.sign_in(&site, OWNER);
-    let fetched = site.folder.json(&["key", "list", "--data", "eim"]);
-    assert!(fetched.to_string().contains("sign in"), "{fetched}");
+    let begun = Instant::now();
+    let events = loop {
+        let export = ["ledger", "export", "--data", "eim", "--as", "ocsf"];
+        let lines = site.folder.ok(&export);
+        let events: Vec<Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|event: &Value| event["class_uid"] == 3002)
+            .collect();
+        if events.len() >= 3 {
+            break events;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{lines}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let outcome = |event: &Value| (event["status_id"].as_u64(), event["user"]["name"].clone());
+    assert_eq!(outcome(&events[0]), (Some(2), "alice".into()), "{events:?}");
+    assert_eq!(
+        outcome(&events[1]),
+        (Some(2), "unknown".into()),
+        "{events:?}"
+    );
+    assert_eq!(outcome(&events[2]), (Some(1), "alice".into()), "{events:?}");
 }
 
 #[test]
