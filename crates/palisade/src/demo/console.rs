@@ -55,6 +55,7 @@ impl Place {
     ) -> anyhow::Result<()> {
         let eim = world.servers.eim.eim()?.clone();
         let office = world.servers.eim.office();
+        let contacts = std::sync::Arc::clone(&eim);
         let parts = Parts {
             eim,
             authority: office.console_seam(),
@@ -99,6 +100,8 @@ impl Place {
                 device.wait_ms(u64::try_from(POLL_EVERY.as_millis()).unwrap_or(u64::MAX));
                 device.poll();
             }
+            // As `palisade serve` does, so that the console tells when devices polled.
+            world.servers.wait(contacts.flush_contacts())?;
         }
         let _ = end.send(());
         // Pages that stay open hold their connection: they are not waited for.
