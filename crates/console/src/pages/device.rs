@@ -13,6 +13,7 @@ use eim::{
 use http::{HeaderValue, StatusCode, header};
 use rsp::ids::Eid;
 
+use super::euicc;
 use super::frame::Frame;
 use super::timeline::{self, Step};
 use super::visit::{self, Fields, Visit};
@@ -37,6 +38,7 @@ struct DevicePage {
     registered_at: Moment,
     contact: Option<(Contact, Moment, String)>,
     certificates: Vec<(CertificateFacts, Moment, Moment)>,
+    euicc: Vec<(&'static str, String)>,
     profiles: Vec<(Profile, Digits, Moment)>,
     eims: Vec<(AssociatedEim, Moment)>,
     own_eim: String,
@@ -138,6 +140,7 @@ pub(super) async fn page(visit: Visit, Path(eid): Path<String>) -> Page {
                 (facts, from, to)
             })
             .collect(),
+        euicc: euicc::facts(&device),
         profiles: eim
             .profiles(eid)?
             .into_iter()
@@ -204,9 +207,8 @@ pub(super) fn download(octets: Bytes, kind: &'static str, name: &str) -> Respons
 }
 
 /// `POST /devices/{eid}/tags`: one tag to set, or one to remove. Tags are names for finding devices; no SIM changes by them.
-pub(super) async fn tags(visit: Visit, Path(eid): Path<String>, body: Bytes) -> Page {
+pub(super) async fn tags(visit: Visit, Path(eid): Path<String>, fields: Fields) -> Page {
     let eid = visit::eid(&eid)?;
-    let fields = Fields::parse(&body);
     let name = visit.name().filter(|_| {
         visit
             .reader

@@ -9,6 +9,7 @@ mod charts;
 mod device;
 mod devices;
 mod errors;
+mod euicc;
 mod fleet;
 mod frame;
 mod intents;

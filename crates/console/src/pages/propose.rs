@@ -6,7 +6,6 @@
 use std::ops::Deref;
 
 use askama::Template;
-use bytes::Bytes;
 
 use super::frame::Frame;
 use super::intents::Signing;
@@ -96,8 +95,7 @@ struct PreviewPage {
 }
 
 /// `POST /propose`
-pub(super) async fn preview(visit: Visit, body: Bytes) -> Page {
-    let fields = Fields::parse(&body);
+pub(super) async fn preview(visit: Visit, fields: Fields) -> Page {
     let wish = wanted::wish(&visit, &fields).await?;
     let plan = visit.console.plan(&visit.reader, wish).await?;
     show(&PreviewPage {

@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::response::{IntoResponse, Redirect};
-use bytes::Bytes;
 
 use super::frame::Frame;
 use super::visit::{Fields, Visit};
@@ -59,7 +58,7 @@ pub(super) async fn page(visit: Visit) -> Page {
 }
 
 /// `POST /sessions/end`: one of them, or all others.
-pub(super) async fn end(visit: Visit, body: Bytes) -> Page {
+pub(super) async fn end(visit: Visit, fields: Fields) -> Page {
     let Via::Session {
         principal,
         session: this,
@@ -68,7 +67,6 @@ pub(super) async fn end(visit: Visit, body: Bytes) -> Page {
     else {
         return Err(Problem::invalid("there is no session to end"));
     };
-    let fields = Fields::parse(&body);
     match fields.parsed::<i64>("session")? {
         Some(session) => {
             visit.console.sessions.end(session, principal).await?;

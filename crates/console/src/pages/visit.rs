@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use eim::Visible;
 use http::StatusCode;
 use http::request::Parts;
@@ -76,6 +77,26 @@ impl Visit {
 
     pub(super) fn now(&self) -> i64 {
         self.console.now()
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match Bytes::from_request(request, state).await {
+            Ok(octets) => Ok(Self::parse(&octets)),
+            Err(rejection) => {
+                let status = rejection.status();
+                Err(Problem::new(
+                    status,
+                    "form",
+                    "The form cannot be read",
+                    rejection.body_text(),
+                    "send less at once; `palisade device import` takes lists of any length",
+                ))
+            }
+        }
     }
 }
 
