@@ -5,9 +5,14 @@ const trouble = document.querySelector('#trouble');
 const done = document.querySelector('#done');
 
 // The link carries name and code behind '#', which no server and no log sees.
-const given = new URLSearchParams(location.hash.slice(1));
-for (const name of ['name', 'code']) if (given.get(name)) form.elements[name].value = given.get(name);
-if (location.hash) history.replaceState(null, '', location.pathname);
+function take() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  for (const name of ['name', 'code']) if (given.get(name)) form.elements[name].value = given.get(name);
+  if (location.hash) history.replaceState(null, '', location.pathname);
+}
+take();
+// The link may be opened where this page is already.
+addEventListener('hashchange', take);
 
 if (isSupported()) {
   form.hidden = false;

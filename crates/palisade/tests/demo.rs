@@ -6,8 +6,10 @@
 )]
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value as Json;
 
@@ -80,7 +82,7 @@ const ATTACKS: [&str; 53] = [
 
 #[test]
 fn every_step_succeeds_and_every_attack_is_stopped() {
-    let output = demo(&["--once", "--json"]);
+    let output = demo(&["--json"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let progress = String::from_utf8_lossy(&output.stderr).into_owned();
     let report: Json =
@@ -186,11 +188,55 @@ fn the_table_is_for_people_and_what_is_kept_can_be_used_again() {
 fn nothing_stays_in_the_temporary_folder() {
     let temporary = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_palisade"))
-        .args(["demo", "--devices", "3"])
+        .args(["demo", "--once", "--devices", "3"])
         .env("TMPDIR", temporary.path())
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0));
+    assert_eq!(entries(temporary.path()), 0);
+}
+
+#[test]
+fn the_console_is_served_afterwards_until_it_is_interrupted() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_palisade"))
+        .args(["demo", "--devices", "3"])
+        .env("TMPDIR", temporary.path())
+        .env_remove("PALISADE_LOG")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(demo.stderr.take().unwrap());
+    let mut lines = said.lines().map(Result::unwrap);
+    let link = lines
+        .find_map(|line| {
+            let (origin, rest) = line.trim().split_once("/enrol#name=you&code=")?;
+            Some((origin.to_owned(), rest.to_owned()))
+        })
+        .expect("the demo prints a link");
+    assert!(link.0.starts_with("http://localhost:"), "{link:?}");
+    assert!(link.1.len() > 20, "{link:?}");
+    let address = link.0.replace("http://localhost", "127.0.0.1");
+    let mut page = TcpStream::connect(&address).unwrap();
+    let host = link.0.trim_start_matches("http://");
+    write!(
+        page,
+        "GET /sign-in HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    page.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let sent = Command::new("kill")
+        .args(["-INT", &demo.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+    // What it still says is read, so that it is not held up.
+    for _ in lines {}
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
     assert_eq!(entries(temporary.path()), 0);
 }
 

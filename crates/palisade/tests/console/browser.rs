@@ -249,6 +249,16 @@ impl Browser {
         self.client.set_window_size(width, height).await.unwrap();
     }
 
+    /// Says that the person prefers `light` or `dark`.
+    pub(crate) async fn prefer(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        let command = DevTools {
+            name: "Emulation.setEmulatedMedia",
+            parameters: json!({ "features": features }),
+        };
+        self.client.issue_cmd(command).await.unwrap();
+    }
+
     /// Errors and refused content that the browser has noted since it was asked last.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let log = self.client.issue_cmd(Log).await.unwrap();
@@ -314,6 +324,27 @@ impl WebDriverCompatibleCommand for Authenticator {
             "isUserConsenting": true,
             "isUserVerified": true,
         });
+        (Method::POST, Some(body.to_string()))
+    }
+}
+
+/// A command of Chromium's own protocol.
+#[derive(Debug)]
+struct DevTools {
+    name: &'static str,
+    parameters: Value,
+}
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!(
+            "session/{}/goog/cdp/execute",
+            session.unwrap_or_default()
+        ))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        let body = json!({ "cmd": self.name, "params": self.parameters });
         (Method::POST, Some(body.to_string()))
     }
 }

@@ -9,7 +9,7 @@ use crate::site::{Site, Smdp, enrolment};
 const ICCID: &str = "89000123456789012341";
 
 /// Enrols at a link and signs in.
-async fn arrive(browser: &Browser, link: &str) {
+pub(crate) async fn arrive(browser: &Browser, link: &str) {
     browser.visit(link).await;
     browser.press("Make a passkey").await;
     browser.await_text("You are enrolled").await;
@@ -19,7 +19,7 @@ async fn arrive(browser: &Browser, link: &str) {
 }
 
 /// Signs what the preview shows; gives the path of the intent.
-async fn propose(browser: &Browser) -> String {
+pub(crate) async fn propose(browser: &Browser) -> String {
     browser.press("Sign with your passkey and propose").await;
     browser.await_path("/intents/").await
 }
