@@ -167,7 +167,10 @@ fn operate(
 ) -> Result<(Effect, Option<Reason>), PlanError> {
     let device = match managed(eid, device) {
         Ok(device) => device,
-        Err((effect, reason)) => return Ok((effect, Some(reason))),
+        Err(refused) => {
+            let (effect, reason) = *refused;
+            return Ok((effect, Some(reason)));
+        }
     };
     let profiles = eim.profiles(eid)?;
     let eims = eim.associated_eims(eid)?;
@@ -239,7 +242,10 @@ fn retire(
 ) -> Result<(Effect, Option<Reason>), PlanError> {
     let device = match managed(eid, device) {
         Ok(device) => device,
-        Err((effect, reason)) => return Ok((effect, Some(reason))),
+        Err(refused) => {
+            let (effect, reason) = *refused;
+            return Ok((effect, Some(reason)));
+        }
     };
     let mut effect = about(&device);
     effect
@@ -258,7 +264,10 @@ fn retire(
 fn reassociate(eid: Eid, device: Option<Device>) -> (Effect, Option<Reason>) {
     let device = match managed(eid, device) {
         Ok(device) => device,
-        Err((effect, reason)) => return (effect, Some(reason)),
+        Err(refused) => {
+            let (effect, reason) = *refused;
+            return (effect, Some(reason));
+        }
     };
     let mut effect = about(&device);
     effect
@@ -274,7 +283,7 @@ fn reassociate(eid: Eid, device: Option<Device>) -> (Effect, Option<Reason>) {
 }
 
 /// A device that something can be signed for.
-fn managed(eid: Eid, device: Option<Device>) -> Result<Device, (Effect, Reason)> {
+fn managed(eid: Eid, device: Option<Device>) -> Result<Device, Box<(Effect, Reason)>> {
     let (label, why) = match device {
         Some(device) if device.state != DeviceState::Retired => return Ok(device),
         Some(device) => (
@@ -292,7 +301,7 @@ fn managed(eid: Eid, device: Option<Device>) -> Result<Device, (Effect, Reason)>
         refusals: vec![why.clone()],
         ..empty(eid, "")
     };
-    Err((effect, why))
+    Err(Box::new((effect, why)))
 }
 
 fn about(device: &Device) -> Effect {

@@ -15,10 +15,12 @@ mod cli;
 #[expect(dead_code, reason = "shared with other tests")]
 mod support;
 
+mod accessibility;
 mod api;
 mod browser;
 mod probes;
 mod program;
+mod properties;
 mod sign_in;
 mod site;
 mod story;
