@@ -12,7 +12,7 @@ use crate::authority::{Authority, Link};
 use crate::limiter::Limiter;
 use crate::sessions::{self, Sessions};
 use crate::webhooks::{Courier, Webhooks};
-use crate::{api, live, pages, probes, security, sign_in, webhooks};
+use crate::{api, live, pages, plan, probes, security, sign_in, webhooks};
 
 pub use store::OpenError;
 
@@ -72,6 +72,7 @@ pub struct Console {
     pub(crate) streams: live::Places,
     pub(crate) requests: probes::Requests,
     pub(crate) repeated: api::Repeated,
+    pub(crate) planning: plan::Places,
     pub(crate) webhooks: Webhooks,
     pub(crate) courier: Arc<dyn Courier>,
     /// Somebody has set a webhook back.
@@ -108,6 +109,7 @@ impl Console {
             streams: live::Places::default(),
             requests: probes::Requests::default(),
             repeated: api::Repeated::default(),
+            planning: plan::Places::default(),
             webhooks: Webhooks::new(store),
             courier: parts.courier,
             webhook_wanted: tokio::sync::Notify::new(),

@@ -299,7 +299,10 @@ impl Console {
             }
             change => {
                 let eim = Arc::clone(&self.eim);
+                let place = Arc::clone(&self.planning.0).acquire_owned().await;
                 let made = tokio::task::spawn_blocking(move || {
+                    // Kept to the end, whether or not somebody still waits for the plan.
+                    let _place = place;
                     let looked = effect::look(&eim, &outlook, &change)?;
                     let draft = draft(change, &looked, circumstances, &mut random)?;
                     Ok(outlook.of_devices(&draft, looked))
@@ -323,6 +326,18 @@ impl Console {
             reader: reader.clone(),
             now: self.now(),
         })
+    }
+}
+
+/// Plans for devices that are made at a time: one of a hundred thousand devices keeps a processor busy for seconds.
+const AT_A_TIME: usize = 4;
+
+/// Places for plans.
+pub(crate) struct Places(Arc<tokio::sync::Semaphore>);
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Arc::new(tokio::sync::Semaphore::new(AT_A_TIME)))
     }
 }
 
