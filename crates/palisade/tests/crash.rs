@@ -105,8 +105,9 @@ fn each_operation_executes_exactly_once_wherever_the_process_is_killed() {
         "{kills} kills, {} deaths of IPAs: {sum:#?}",
         remains.iter().map(|remains| remains.deaths).sum::<u32>()
     );
-    // Nobody gets away with failing everything.
-    assert!(sum.done * 10 >= sum.operations * 7, "{sum:?}");
+    // Nobody gets away with failing everything: what nothing was done to is mostly executed.
+    let disturbed = sum.interrupted + sum.rolled_back + sum.expired;
+    assert!(sum.done * 10 >= (sum.operations - disturbed) * 7, "{sum:?}");
     // Cards lose power in the middle of packages, profiles turn out dead, and time runs out, in every run.
     assert!(
         sum.interrupted > 0 && sum.rolled_back > 0 && sum.expired > 0,

@@ -153,16 +153,17 @@ impl Signed {
     pub(crate) fn operation(&self, control: &Control) -> String {
         let begun = Instant::now();
         loop {
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "the intent becomes no operation"
-            );
-            let path = format!("/v1/intents/{}", self.id);
-            if let Ok((200, status)) = control.get(&path)
+            let answer = control.get(&format!("/v1/intents/{}", self.id));
+            if let Ok((200, status)) = &answer
                 && let Some(id) = status["operations"][0]["id"].as_str()
             {
                 return id.to_owned();
             }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the intent becomes no operation: {answer:?}, {:?}",
+                control.get("/v1/authority")
+            );
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
     }

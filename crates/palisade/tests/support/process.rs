@@ -11,6 +11,8 @@ use super::PATIENCE;
 use super::control::Control;
 use super::machine::Machine;
 
+/// The binary under test.
+const PROGRAM: &str = "palisade";
 /// Files of the machine that asks, and of the owner.
 const KEY: &str = "ci.key";
 const OWNER: &str = "alice.json";
@@ -24,6 +26,12 @@ impl Folder {
     /// With a PKI and an eIM under its example name.
     pub(crate) fn prepared() -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
+        // A build beside a test replaces the program, and a server then does not find its own any more.
+        let built = env!("CARGO_BIN_EXE_palisade");
+        let program = folder.path(PROGRAM);
+        if fs::hard_link(built, &program).is_err() {
+            fs::copy(built, &program).unwrap();
+        }
         folder.run(&["pki", "new", "-d", "pki"]);
         let init = ["init", "--data", "eim", "--pki", "pki"];
         let options = ["--fqdn", "eim.example.com", "--insecure-no-approvals"];
@@ -118,7 +126,7 @@ impl Folder {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+        let mut command = Command::new(self.path(PROGRAM));
         command
             .args(arguments)
             .current_dir(self.0.path())
