@@ -147,7 +147,7 @@ impl Console {
         kinds: Option<Vec<String>>,
     ) -> Result<Webhook, Problem> {
         let owner = administrator(reader)?;
-        check_url(url)?;
+        let url = check_url(url)?;
         check_kinds(kinds.as_deref())?;
         let mut octets = [0; 16];
         self.entropy.fill(&mut octets);
@@ -162,7 +162,7 @@ impl Console {
         let hook = Webhook {
             id,
             owner: owner.clone(),
-            url: url.to_owned(),
+            url,
             secret: Secret(secret),
             kinds,
             created_at: now,
@@ -268,18 +268,19 @@ fn administrator(reader: &Reader) -> Result<&Principal, Problem> {
     }
 }
 
-fn check_url(text: &str) -> Result<(), Problem> {
-    let is_good = text.len() <= URL_MAX
-        && url::Url::parse(text).is_ok_and(|url| {
-            url.scheme() == "https"
-                && url.host_str().is_some_and(|host| !host.is_empty())
-                && url.username().is_empty()
-                && url.password().is_none()
-                && url.fragment().is_none()
-        });
-    match is_good {
-        true => Ok(()),
-        false => Err(Problem::invalid(format!(
+/// Where a text leads, written as it is used: `https:///path` leads to a host by the name of path.
+fn check_url(text: &str) -> Result<String, Problem> {
+    let parsed = url::Url::parse(text).ok().filter(|url| {
+        url.scheme() == "https"
+            && url.host_str().is_some_and(|host| !host.is_empty())
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.fragment().is_none()
+            && url.as_str().len() <= URL_MAX
+    });
+    match parsed {
+        Some(url) => Ok(url.into()),
+        None => Err(Problem::invalid(format!(
             "a webhook goes to https://host[:port]/path, at most {URL_MAX} characters, without name, password and fragment"
         ))),
     }
@@ -308,11 +309,12 @@ mod tests {
 
     #[test]
     fn webhooks_go_over_tls_and_carry_no_secret_of_others() {
-        assert!(check_url("https://hooks.example.com/palisade?team=1").is_ok());
+        let usual = "https://hooks.example.com/palisade?team=1";
+        assert_eq!(check_url(usual).unwrap(), usual);
+        assert_eq!(check_url("https:///Path").unwrap(), "https://path/");
         for text in [
             "http://hooks.example.com/",
             "https://user:password@hooks.example.com/",
-            "https:///path",
             "https://hooks.example.com/#x",
             "file:///etc/passwd",
             "gopher://hooks.example.com",
