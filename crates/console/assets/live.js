@@ -6,6 +6,8 @@
 const EVERY_MS = 1000;
 /** A page that nobody touches is not kept signed in by its own questions. */
 const IDLE_MS = 10 * 60 * 1000;
+/** Whoever reads slowly can have pages stand still. */
+const PAUSED = 'palisade-paused';
 
 let touched = Date.now();
 
@@ -13,17 +15,35 @@ export function watch() {
   for (const kind of ['pointermove', 'keydown', 'focus']) {
     addEventListener(kind, () => (touched = Date.now()), { passive: true });
   }
+  if (document.querySelector('[data-live], [data-events]')) offerPause();
   const asked = document.querySelector('[data-live]');
   if (asked) setTimeout(() => ask(asked), EVERY_MS);
   const told = document.querySelector('[data-events]');
   if (told) listen(told);
 }
 
-const isLooking = () => document.visibilityState === 'visible' && Date.now() - touched < IDLE_MS;
+const isPaused = () => localStorage.getItem(PAUSED) !== null;
+
+const isLooking = () => !isPaused() && document.visibilityState === 'visible' && Date.now() - touched < IDLE_MS;
 
 /** Nothing is taken away from somebody who types, reads what they opened, or is about to press. */
 const isBusy = () =>
-  document.activeElement?.matches('input, textarea, select, button') || document.querySelector('main details[open]') !== null;
+  document.activeElement?.matches('a, summary, input, textarea, select, button') || document.querySelector('main details[open]') !== null;
+
+function offerPause() {
+  const button = document.querySelector('#pause');
+  const tell = () => {
+    button.textContent = isPaused() ? 'This page stands still: let it renew itself' : 'This page renews itself: let it stand still';
+  };
+  button.addEventListener('click', () => {
+    if (isPaused()) localStorage.removeItem(PAUSED);
+    else localStorage.setItem(PAUSED, '1');
+    tell();
+    button.blur();
+  });
+  tell();
+  button.hidden = false;
+}
 
 async function ask(place) {
   if (isLooking()) {

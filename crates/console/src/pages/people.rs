@@ -100,18 +100,8 @@ pub(super) async fn page(visit: Visit) -> Page {
     let freezes: Vec<FreezeScope> = visit.console.authority.get("/v1/freezes").await?;
     let mut groups = vec![
         ("person", "People", "Nobody is enrolled yet.", Vec::new()),
-        (
-            "machine",
-            "Machines",
-            "No machine has a key. Make one on the machine itself: palisade key create ci --grant operator:meters",
-            Vec::new(),
-        ),
-        (
-            "token",
-            "Tokens for reading",
-            "There is none. Make one with: palisade token create grafana --grant viewer",
-            Vec::new(),
-        ),
+        ("machine", "Machines", "No machine has a key.", Vec::new()),
+        ("token", "Tokens for reading", "There is none.", Vec::new()),
         (
             "break-glass",
             "The key in the safe",
