@@ -363,3 +363,101 @@ fn line(text: &str, entry: Option<u64>) -> Line {
         entry,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn proven(number: u64, kind: &str, body: Value) -> Proven {
+        let entry = json!({
+            "number": number, "at": 1_790_000_000_000_i64 + i64::try_from(number).unwrap(), "kind": kind,
+            "actor": "eim", "body": body,
+        });
+        Proven {
+            entry: entry.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_change_names_who_asked_who_approved_and_what_came_of_it() {
+        let intent = json!({
+            "v": 1, "installation": "x", "nonce": "00".repeat(16), "created_at": 1, "expires_at": 2,
+            "note": "moves to the other operator",
+            "action": {
+                "type": "operate", "devices": { "eids": [] },
+                "commands": [{ "command": "delete", "iccid": "89000123456789012341" }],
+            },
+        });
+        let ordered = json!({
+            "account": { "intent": 3 }, "approvals": [4], "counter": 7, "key": "abc", "package": "",
+        });
+        let bundle = Bundle {
+            entries: vec![
+                proven(5, "package.ordered", ordered),
+                proven(
+                    6,
+                    "result.recorded",
+                    json!({ "package": 5, "counter": 7, "success": false }),
+                ),
+                proven(9, "something.new", json!({})),
+            ],
+            context: vec![
+                proven(
+                    3,
+                    "intent.proposed",
+                    json!({
+                        "principal": "olga", "proof": { "type": "passkey" }, "intent": intent, "approvers": 1,
+                    }),
+                ),
+                proven(4, "intent.decided", json!({ "principal": "bob" })),
+            ],
+        };
+        let steps = read(&bundle, &[]);
+        let told: Vec<String> = steps
+            .iter()
+            .map(|step| {
+                let lines = step.lines.iter().map(|line| match line.entry {
+                    Some(entry) => format!("{} [{entry}]", line.text),
+                    None => line.text.clone(),
+                });
+                format!(
+                    "{} {}: {}",
+                    step.number,
+                    step.what,
+                    lines.collect::<Vec<_>>().join("; ")
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "9 something.new: ",
+                "6 The eUICC refused, or failed: delete 89000123456789012341: answers the package that was signed before [5]",
+                "5 Signed: delete 89000123456789012341: asked for by olga with a passkey, 2026-09-21 14:13:20 [3]; \
+                 “moves to the other operator”; approved by bob, 2026-09-21 14:13:20 [4]; \
+                 package with counter 7, signed with the key abc…",
+            ]
+        );
+        assert_eq!(steps.get(1).map(|step| step.class), Some("bad"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out_and_stops_nothing() {
+        let bundle = Bundle {
+            entries: vec![
+                Proven {
+                    entry: "not JSON".to_owned(),
+                },
+                proven(
+                    1,
+                    "package.ordered",
+                    json!({ "account": [], "approvals": "x", "counter": "y" }),
+                ),
+            ],
+            context: Vec::new(),
+        };
+        assert_eq!(read(&bundle, &[]).len(), 1);
+    }
+}
