@@ -22,7 +22,7 @@ const LISTINGS_MAX: u32 = 3;
 /// What to look for in the inventory once a result was applied to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// How things are is not known.
+    /// That it is open how things are is certain.
     Certain,
     /// They are known, if these Profiles are.
     Unless(Vec<Iccid>),
