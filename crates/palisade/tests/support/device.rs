@@ -253,7 +253,7 @@ impl Connectivity for Cable {
             return true;
         }
         if self.judged.is_none_or(|(judged, _)| judged != number) {
-            let is_dead = self.trials % DEAD_EVERY == 0;
+            let is_dead = self.trials.is_multiple_of(DEAD_EVERY);
             self.trials += 1;
             self.judged = Some((number, if is_dead { DEAD_CHECKS } else { 0 }));
         }
