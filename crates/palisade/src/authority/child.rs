@@ -111,11 +111,21 @@ impl Child {
     }
 }
 
+/// This very program. Its file may have been replaced since it was started, by an upgrade for example; an authority of another
+/// version beside this eIM would surprise both.
+fn program() -> anyhow::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    match running.exists() {
+        true => Ok(running),
+        false => std::env::current_exe().context("the path of this program is not known"),
+    }
+}
+
 impl Start {
     fn spawn(&self) -> anyhow::Result<(Process, ChildStdin)> {
-        let program = std::env::current_exe().context("the path of this program is not known")?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(program()?);
         command
+            .arg0("palisade")
             .arg("authority")
             .arg("--supervised")
             .arg("--data")

@@ -145,7 +145,7 @@ fn courier(file: &File) -> anyhow::Result<HttpsCourier> {
 
 /// Where it listens.
 enum Door {
-    Tls(Server),
+    Tls(Box<Server>),
     /// On this machine only.
     Plain(TcpListener),
 }
@@ -158,7 +158,7 @@ impl Door {
                 ..file.limits.to_edge()
             };
             let server = Server::bind(listen, tls_config(data, file)?, limits).await?;
-            return Ok(Self::Tls(server));
+            return Ok(Self::Tls(Box::new(server)));
         }
         if !listen.ip().is_loopback() {
             bail!(

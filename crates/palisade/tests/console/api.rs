@@ -12,6 +12,7 @@ use crate::cli::{OWNER, enrol, owner_code};
 use crate::program::{Program, json as body};
 use crate::site::Site;
 use crate::support::eid;
+use crate::support::machine::now_ms;
 
 const MACHINE: &str = "machine.key";
 
@@ -158,7 +159,6 @@ fn machines_propose_with_a_signature_and_tokens_read_their_fleet() {
     let send = |number: u32, path: &str| {
         let plan = body(&owner.post("/api/v1/operations?plan=true", &order(number)));
         let octets = plan["intent"].as_str().unwrap().to_owned();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let request = RequestParts {
             method: "POST",
             path,
@@ -169,7 +169,7 @@ fn machines_propose_with_a_signature_and_tokens_read_their_fleet() {
             &request,
             octets.as_bytes(),
             &key,
-            now.unwrap().as_secs(),
+            now_ms() as u64 / 1000,
             nonce,
             TAG_INTENT,
         );

@@ -1,6 +1,7 @@
 //! A person at a browser: headless Chromium, driven over WebDriver, with an authenticator that holds passkeys.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,12 +26,25 @@ pub(crate) struct Browser {
 
 struct Driver {
     child: Child,
+    port: u16,
     _profile: tempfile::TempDir,
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Chromium ends with its driver.
+        // Chromium would outlive a driver that is killed, with its whole family.
+        let asked = TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut driver| {
+            driver.set_read_timeout(Some(Duration::from_secs(5)))?;
+            let host = format!("127.0.0.1:{}", self.port);
+            write!(
+                driver,
+                "GET /shutdown HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
+            )?;
+            driver.read_to_end(&mut Vec::new())
+        });
+        if let Err(error) = asked {
+            eprintln!("chromedriver was not asked to end: {error}");
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -43,6 +57,7 @@ impl Browser {
         let (child, port) = driver();
         let driver = Driver {
             child,
+            port,
             _profile: profile,
         };
         let folder = driver._profile.path().display();
@@ -239,11 +254,6 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// A page as a picture, PNG.
-    pub(crate) async fn screenshot(&self) -> Vec<u8> {
-        self.client.screenshot().await.unwrap()
-    }
-
     /// How wide and high the window is.
     pub(crate) async fn resize(&self, width: u32, height: u32) {
         self.client.set_window_size(width, height).await.unwrap();
@@ -298,6 +308,7 @@ fn driver() -> (Child, u16) {
         }
         said.push_str(&line);
     }
+    let _ = child.wait();
     panic!("chromedriver did not start: {said}");
 }
 

@@ -233,6 +233,28 @@ impl<'a> Torture<'a> {
     }
 }
 
+/// An upgrade puts another file in the place of the program while it runs.
+#[test]
+fn an_authority_is_started_again_although_the_program_was_replaced_meanwhile() {
+    let folder = Folder::prepared();
+    let mut server = folder.spawn();
+    server.ready();
+    let first = folder.authority_pid().unwrap();
+    folder.replace_program();
+    assert!(folder.kill_authority());
+    let begun = Instant::now();
+    loop {
+        if let Some(pid) = folder.authority_pid()
+            && pid != first
+        {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{}", server.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(folder.kill_authority());
+}
+
 /// Processes that this one started.
 fn children(pid: u32) -> Vec<u32> {
     let mut children = Vec::new();

@@ -76,6 +76,13 @@ impl Folder {
         killed.unwrap().success()
     }
 
+    /// Puts something else in the place of the program.
+    pub(crate) fn replace_program(&self) {
+        let program = self.path(PROGRAM);
+        fs::remove_file(&program).unwrap();
+        fs::write(&program, b"another version").unwrap();
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
