@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::fleet::{Sieve, Visible, page_size};
 use crate::merge::{Bounds, Chunk, merge};
-use crate::tables::search::{self, DeviceWalk, OperationWalk, Residue};
+use crate::tables::search::{self, DeviceWalk, OperationWalk, Part, Residue};
 use crate::tables::{fleet, operations};
 use crate::tags::{InvalidTag, Tag, check_key, check_value};
 use crate::{Association, Contact, DeviceState, Eim, Operation, OperationState, ReadingError};
@@ -330,13 +330,9 @@ fn operation_lists(
     visible: &Visible,
     query: &OperationQuery,
 ) -> Result<Vec<OperationWalk>, SqlError> {
-    let states = || match query.state {
-        Some(state) => vec![state],
-        None => OperationState::ALL.to_vec(),
-    };
+    let part = Part::with(query.state);
     if query.intent.is_some() {
-        let lists = states().into_iter().map(OperationWalk::OfIntent);
-        return Ok(lists.collect());
+        return Ok(vec![OperationWalk::OfIntent(part)]);
     }
     // Most operations of somebody are done; those in other states are found sooner among all that are in them.
     if query.actor.is_some() && matches!(query.state, None | Some(OperationState::Done)) {
@@ -346,14 +342,13 @@ fn operation_lists(
         return Ok(vec![OperationWalk::All]);
     }
     let names = visible.names(tx)?;
-    if names.len() * states().len() > OPERATION_LISTS_MAX {
+    if names.len() > OPERATION_LISTS_MAX {
         return Ok(vec![OperationWalk::All]);
     }
-    let lists = names.iter().flat_map(|fleet| {
-        let states = states().into_iter();
-        states.map(|state| OperationWalk::OfFleet(fleet.clone(), state))
-    });
-    Ok(lists.collect())
+    let lists = names.into_iter();
+    Ok(lists
+        .map(|fleet| OperationWalk::OfFleet(fleet, part))
+        .collect())
 }
 
 /// A search for devices, as it is carried out.

@@ -101,8 +101,18 @@ CREATE INDEX device_listing_registered ON device_listing (fleet, registered_at, 
 CREATE INDEX device_listing_state ON device_listing (state, association);
 CREATE INDEX device_listing_association ON device_listing (association);
 CREATE INDEX profile_provider ON profile (provider, eid) WHERE state = 'enabled';
-CREATE INDEX operation_fleet ON operation (fleet, state, id);
-CREATE INDEX operation_by_intent ON operation (intent, state, id, fleet) WHERE intent IS NOT NULL;
+-- Lists of operations by what does not change, so that a package that goes its way writes none of them; those that are open,
+-- and those that did not succeed, which are few, have their own.
+CREATE INDEX operation_fleet_open ON operation (fleet, finished_at, id) WHERE finished_at IS NULL;
+CREATE INDEX operation_fleet_unsuccessful ON operation (fleet, state, id)
+WHERE state IN ('failed', 'cancelled', 'expired', 'rolled-back');
+DROP INDEX operation_of_intent;
+CREATE INDEX operation_intent_open ON operation (intent, finished_at, id, fleet)
+WHERE intent IS NOT NULL AND finished_at IS NULL;
+CREATE INDEX operation_intent_unsuccessful ON operation (intent, state, id, fleet)
+WHERE intent IS NOT NULL AND state IN ('failed', 'cancelled', 'expired', 'rolled-back');
+CREATE INDEX operation_by_intent ON operation (intent, id, fleet) WHERE intent IS NOT NULL;
+CREATE INDEX operation_fleet ON operation (fleet, id);
 CREATE INDEX operation_by_actor ON operation (actor, id, fleet);
 CREATE INDEX operation_unsuccessful ON operation (eid, id, state) WHERE state IN ('failed', 'expired', 'rolled-back');
 

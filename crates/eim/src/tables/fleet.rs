@@ -1,5 +1,7 @@
 //! Counts of fleets, which triggers keep as rows change (`0002_fleet.sql`).
 
+use std::collections::BTreeMap;
+
 use intent::IntentId;
 use rsp::ids::Eid;
 use store::{ReadTx, SqlError, params};
@@ -59,29 +61,61 @@ pub(crate) fn each_since(
     )
 }
 
-/// Calls `take` with state, fleet and number of an intent's operations. When nobody wants to know the fleet, the index alone
-/// says how many there are, and the fleet is empty.
+/// Calls `take` with state, fleet and number of an intent's operations. When nobody wants to know the fleet, the fleet is empty.
+///
+/// Those that are done are what is left of all: no list of them is kept, so that an operation that is done writes none.
 pub(crate) fn each_of_intent(
     tx: &ReadTx<'_>,
     intent: IntentId,
     by_fleet: bool,
     mut take: impl FnMut(&str, &str, i64) -> Result<(), SqlError>,
 ) -> Result<(), SqlError> {
-    let text = match by_fleet {
-        true => {
-            "SELECT state, fleet, count(*) FROM operation WHERE intent = $1 GROUP BY state, fleet"
-        }
-        false => "SELECT state, '', count(*) FROM operation WHERE intent = $1 GROUP BY state",
-    };
-    tx.query_each(text, params![intent.to_string()], |row| {
-        let text = |column| {
-            row.get_ref(column)?
-                .as_str()
-                .map_err(store::rusqlite::Error::from)
+    let mut done: BTreeMap<String, i64> = BTreeMap::new();
+    for text in INTENT_COUNTS {
+        let text = match by_fleet {
+            true => text.0,
+            false => text.1,
         };
-        take(text(0)?, text(1)?, row.get(2)?)
-    })
+        tx.query_each(text, params![intent.to_string()], |row| {
+            let text = |column| {
+                row.get_ref(column)?
+                    .as_str()
+                    .map_err(store::rusqlite::Error::from)
+            };
+            let (state, fleet, count): (_, _, i64) = (text(0)?, text(1)?, row.get(2)?);
+            let left = done.entry(fleet.to_owned()).or_default();
+            if state.is_empty() {
+                *left += count;
+                return Ok(());
+            }
+            *left -= count;
+            take(state, fleet, count)
+        })?;
+    }
+    for (fleet, count) in done.iter().filter(|(_, count)| **count > 0) {
+        take("done", fleet, *count)?;
+    }
+    Ok(())
 }
+
+/// All operations of an intent, those that are not over, and those that ended otherwise than done: by fleet, and together.
+const INTENT_COUNTS: [(&str, &str); 3] = [
+    (
+        "SELECT '', fleet, count(*) FROM operation WHERE intent = $1 GROUP BY fleet",
+        "SELECT '', '', count(*) FROM operation WHERE intent = $1",
+    ),
+    (
+        "SELECT state, fleet, count(*) FROM operation WHERE intent = $1 AND finished_at IS NULL \
+         GROUP BY state, fleet",
+        "SELECT state, '', count(*) FROM operation WHERE intent = $1 AND finished_at IS NULL GROUP BY state",
+    ),
+    (
+        "SELECT state, fleet, count(*) FROM operation WHERE intent = $1 \
+         AND state IN ('failed', 'cancelled', 'expired', 'rolled-back') GROUP BY state, fleet",
+        "SELECT state, '', count(*) FROM operation WHERE intent = $1 \
+         AND state IN ('failed', 'cancelled', 'expired', 'rolled-back') GROUP BY state",
+    ),
+];
 
 /// Fleets with devices, by name.
 pub(crate) fn names(tx: &ReadTx<'_>) -> Result<Vec<String>, SqlError> {

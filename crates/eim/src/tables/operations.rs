@@ -296,7 +296,7 @@ pub(crate) fn queued_of_intent(
     limit: u32,
 ) -> Result<Vec<(Uuid, Eid)>, SqlError> {
     tx.query_all(
-        "SELECT id, eid FROM operation WHERE intent = $1 AND state = 'queued' LIMIT $2",
+        "SELECT id, eid FROM operation WHERE intent = $1 AND finished_at IS NULL AND state = 'queued' LIMIT $2",
         params![intent.to_string(), limit],
         |row| Ok((parsed(row, 0)?, eid(row, 1)?)),
     )

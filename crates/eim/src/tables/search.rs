@@ -443,9 +443,32 @@ const LAST_ENDED: &str = "SELECT state FROM operation WHERE eid = $1 AND state N
 /// One list of operations.
 pub(crate) enum OperationWalk {
     All,
-    OfIntent(OperationState),
+    OfIntent(Part),
     OfActor,
-    OfFleet(String, OperationState),
+    OfFleet(String, Part),
+}
+
+/// Which of the lists that an intent or a fleet has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of them: also for those that are done, since most are.
+    All,
+    /// Those that are not over.
+    Open,
+    /// Those that ended otherwise than done, by their state.
+    Unsuccessful,
+}
+
+impl Part {
+    /// The shortest list that has all operations in a state.
+    pub(crate) fn with(state: Option<OperationState>) -> Self {
+        use OperationState as S;
+        match state {
+            None | Some(S::Done) => Self::All,
+            Some(S::Queued | S::InFlight) => Self::Open,
+            Some(S::Failed | S::Cancelled | S::Expired | S::RolledBack) => Self::Unsuccessful,
+        }
+    }
 }
 
 macro_rules! operation_ids {
@@ -467,16 +490,31 @@ impl OperationWalk {
                 "($4 IS NULL OR state = $4) AND ($5 IS NULL OR actor = $5)",
                 ""
             ),
-            Self::OfIntent(_) => {
-                operation_ids!(
-                    "$5 IS NULL OR actor = $5",
-                    "intent = $6 AND state = $4 AND "
-                )
-            }
+            Self::OfIntent(Part::All) => operation_ids!(
+                "($4 IS NULL OR state = $4) AND ($5 IS NULL OR actor = $5)",
+                "intent = $6 AND "
+            ),
+            Self::OfIntent(Part::Open) => operation_ids!(
+                "state = $4 AND ($5 IS NULL OR actor = $5)",
+                "intent = $6 AND finished_at IS NULL AND "
+            ),
+            Self::OfIntent(Part::Unsuccessful) => operation_ids!(
+                "$5 IS NULL OR actor = $5",
+                "intent = $6 AND state = $4 AND state IN ('failed', 'cancelled', 'expired', 'rolled-back') AND "
+            ),
             Self::OfActor => operation_ids!("$4 IS NULL OR state = $4", "actor = $5 AND "),
-            Self::OfFleet(..) => {
-                operation_ids!("$5 IS NULL OR actor = $5", "fleet = $7 AND state = $4 AND ")
-            }
+            Self::OfFleet(_, Part::All) => operation_ids!(
+                "($4 IS NULL OR state = $4) AND ($5 IS NULL OR actor = $5)",
+                "fleet = $7 AND "
+            ),
+            Self::OfFleet(_, Part::Open) => operation_ids!(
+                "state = $4 AND ($5 IS NULL OR actor = $5)",
+                "fleet = $7 AND finished_at IS NULL AND "
+            ),
+            Self::OfFleet(_, Part::Unsuccessful) => operation_ids!(
+                "$5 IS NULL OR actor = $5",
+                "fleet = $7 AND state = $4 AND state IN ('failed', 'cancelled', 'expired', 'rolled-back') AND "
+            ),
         }
     }
 }
@@ -490,10 +528,9 @@ pub(crate) fn operation_ids(
     count: usize,
     covers: impl Fn(&str) -> bool,
 ) -> Result<Chunk<Uuid, Uuid>, SqlError> {
-    let (fleet, state) = match list {
-        OperationWalk::OfFleet(fleet, state) => (Some(fleet), Some(*state)),
-        OperationWalk::OfIntent(state) => (None, Some(*state)),
-        OperationWalk::All | OperationWalk::OfActor => (None, query.state),
+    let fleet = match list {
+        OperationWalk::OfFleet(fleet, _) => Some(fleet),
+        _ => None,
     };
     // A UUIDv7 begins with the millisecond in which it was made.
     let since = u64::try_from(query.since.unwrap_or(0)).unwrap_or(0);
@@ -505,7 +542,7 @@ pub(crate) fn operation_ids(
             before.map_or_else(|| BEHIND_DIGITS.to_owned(), |id| id.to_string()),
             since.to_string(),
             i64::try_from(count).unwrap_or(i64::MAX),
-            state.map(|state| state.to_string()),
+            query.state.map(|state| state.to_string()),
             query.actor,
             query.intent.map(|intent| intent.to_string()),
             fleet
@@ -663,16 +700,32 @@ mod tests {
                 "sqlite_autoindex_operation_1 (id>? AND id<?)",
             ),
             (
-                OperationWalk::OfIntent(OperationState::Done),
-                "operation_by_intent (intent=? AND state=? AND id>? AND id<?)",
+                OperationWalk::OfIntent(Part::All),
+                "operation_by_intent (intent=? AND id>? AND id<?)",
+            ),
+            (
+                OperationWalk::OfIntent(Part::Open),
+                "operation_intent_open (intent=? AND finished_at=? AND id>? AND id<?)",
+            ),
+            (
+                OperationWalk::OfIntent(Part::Unsuccessful),
+                "operation_intent_unsuccessful (intent=? AND state=? AND id>? AND id<?)",
             ),
             (
                 OperationWalk::OfActor,
                 "operation_by_actor (actor=? AND id>? AND id<?)",
             ),
             (
-                OperationWalk::OfFleet("a".to_owned(), OperationState::Done),
-                "operation_fleet (fleet=? AND state=? AND id>? AND id<?)",
+                OperationWalk::OfFleet("a".to_owned(), Part::All),
+                "operation_fleet (fleet=? AND id>? AND id<?)",
+            ),
+            (
+                OperationWalk::OfFleet("a".to_owned(), Part::Open),
+                "operation_fleet_open (fleet=? AND finished_at=? AND id>? AND id<?)",
+            ),
+            (
+                OperationWalk::OfFleet("a".to_owned(), Part::Unsuccessful),
+                "operation_fleet_unsuccessful (fleet=? AND state=? AND id>? AND id<?)",
             ),
         ] {
             let plan = plan(&store, list.text(), 7);
