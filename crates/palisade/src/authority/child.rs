@@ -3,6 +3,7 @@
 //! The two hold on to each other by a pipe. What the eIM writes into it are orders (`reload`); when it is closed, because
 //! the eIM stops or dies, the authority stops as well, so that the next one finds its ledger free.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -112,13 +113,16 @@ impl Child {
 }
 
 /// This very program. Its file may have been replaced since it was started, by an upgrade for example; an authority of another
-/// version beside this eIM would surprise both.
+/// version beside this eIM would surprise both. Then Linux still has what is running, under a name that tells less.
 fn program() -> anyhow::Result<PathBuf> {
     let running = PathBuf::from("/proc/self/exe");
-    match running.exists() {
-        true => Ok(running),
-        false => std::env::current_exe().context("the path of this program is not known"),
-    }
+    let path = std::env::current_exe().context("the path of this program is not known")?;
+    let file = |path: &Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    Ok(match (file(&running), file(&path)) {
+        (Ok(now), Ok(then)) if now == then => path,
+        (Ok(_), _) => running,
+        (Err(_), _) => path,
+    })
 }
 
 impl Start {
