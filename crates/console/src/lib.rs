@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod authority;
+mod database;
 mod limiter;
 mod live;
 mod pages;

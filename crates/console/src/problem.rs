@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use axum::body::Body;
+use axum::extract::rejection::JsonRejection;
 use axum::response::{IntoResponse, Response};
 use eim::{DeviceError, OpeningsError, OperationError, ReadingError, StorageError};
 use http::{HeaderValue, StatusCode, header};
@@ -331,6 +332,12 @@ impl From<OpeningsError> for Problem {
             OpeningsError::Storage(error) => Self::unavailable(&error),
             other => Self::invalid(other.to_string()),
         }
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::invalid(rejection.body_text())
     }
 }
 

@@ -123,11 +123,11 @@ async fn sign_in(
     headers: HeaderMap,
     body: Received<Shown>,
 ) -> Result<Response, Problem> {
-    let Shown {
+    let Json(Shown {
         statement,
         assertion,
         next,
-    } = received(body)?;
+    }) = body?;
     let credential = assertion
         .credential_id()
         .ok_or_else(|| Problem::invalid("the passkey's id is empty or too long"))?;
@@ -232,7 +232,7 @@ async fn enrol_options(
     State(console): Site,
     body: Received<Enrolling>,
 ) -> Result<Json<EnrolOptions>, Problem> {
-    let Enrolling { code, name } = received(body)?;
+    let Json(Enrolling { code, name }) = body?;
     let parameters = console.authority.parameters().await?;
     let challenge = enrolment_challenge(&parameters.installation, &code, &name);
     // The same person gets the same id, so that a new passkey on the same authenticator takes the place of the old one.
@@ -265,11 +265,11 @@ async fn enrol(
     connection: Option<Extension<ConnectionInfo>>,
     body: Received<Enrolment>,
 ) -> Result<(StatusCode, Json<PrincipalInfo>), Problem> {
-    let Enrolment {
+    let Json(Enrolment {
         code,
         name,
         registration,
-    } = received(body)?;
+    }) = body?;
     knock(&console, network_of(connection))?;
     let request = Enrol {
         code,
@@ -278,11 +278,6 @@ async fn enrol(
     };
     let info = console.authority.post("/v1/enrolments", &request).await?;
     Ok((StatusCode::CREATED, Json(info)))
-}
-
-fn received<T>(body: Received<T>) -> Result<T, Problem> {
-    body.map(|Json(value)| value)
-        .map_err(|rejection| Problem::invalid(rejection.body_text()))
 }
 
 fn network_of(connection: Option<Extension<ConnectionInfo>>) -> Option<IpAddr> {

@@ -88,11 +88,11 @@ pub(crate) async fn check(
     Extension(reader): Extension<Reader>,
     body: Result<Json<CheckSimSwap>, JsonRejection>,
 ) -> Result<Json<SimSwapped>, Problem> {
-    let CheckSimSwap {
+    let Json(CheckSimSwap {
         eid,
         iccid,
         max_age,
-    } = received(body)?;
+    }) = body?;
     let hours = max_age.unwrap_or(AGE_DEFAULT);
     if !(1..=AGE_MAX).contains(&hours) {
         return Err(Problem::invalid(format!(
@@ -121,7 +121,7 @@ pub(crate) async fn retrieve_date(
     Extension(reader): Extension<Reader>,
     body: Result<Json<RetrieveSimSwapDate>, JsonRejection>,
 ) -> Result<Json<SimSwapDate>, Problem> {
-    let RetrieveSimSwapDate { eid, iccid } = received(body)?;
+    let Json(RetrieveSimSwapDate { eid, iccid }) = body?;
     let sim = reference(eid, iccid)?;
     let histories = histories(&console, &reader, sim)?;
     // The one where it is enabled stands first.
@@ -132,11 +132,6 @@ pub(crate) async fn retrieve_date(
         known_since: text(known_since),
         heard_at: history.heard_at.map(text),
     }))
-}
-
-fn received<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
-    body.map(|Json(value)| value)
-        .map_err(|rejection| Problem::invalid(rejection.body_text()))
 }
 
 fn reference(eid: Option<String>, iccid: Option<String>) -> Result<SimReference, Problem> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use eim::{Clock, Eim, Entropy};
-use store::{Migration, Store, StoreFault, StoreOptions};
+use store::{Migration, Store, StoreOptions};
 
 use crate::authority::{Authority, Link};
+use crate::database::Database;
 use crate::limiter::Limiter;
 use crate::sessions::{self, Sessions};
 use crate::webhooks::{Courier, Webhooks};
@@ -101,16 +102,17 @@ impl Console {
     }
 
     fn over(store: Store, settings: Settings, parts: Parts) -> Arc<Self> {
+        let database = Database(store);
         Arc::new(Self {
             eim: parts.eim,
             authority: Link::new(parts.authority),
-            sessions: Sessions::new(store.clone()),
+            sessions: Sessions::new(database.clone()),
             knocks: Limiter::new(KNOCKS, KNOCKS_REFILL_MS),
             streams: live::Places::default(),
             requests: probes::Requests::default(),
             repeated: api::Repeated::default(),
             planning: plan::Places::default(),
-            webhooks: Webhooks::new(store),
+            webhooks: Webhooks::new(database),
             courier: parts.courier,
             webhook_wanted: tokio::sync::Notify::new(),
             clock: parts.clock,
@@ -182,17 +184,6 @@ impl Console {
     }
 }
 
-/// The console's own database could not be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StorageError {
-    /// A statement failed.
-    #[error("the console's database could not be used")]
-    Sql(#[from] store::SqlError),
-    /// A transaction has no durable outcome.
-    #[error("the change could not be stored")]
-    Fault(#[from] StoreFault),
-}
-
 /// Work that the process gave up on.
 pub(crate) fn broke_off() -> crate::Problem {
     crate::Problem::new(
@@ -210,10 +201,4 @@ pub(crate) fn no_such_intent(id: intent::IntentId) -> crate::Problem {
         intent::api::RefusalCode::Unknown,
         format!("there is no intent {id}"),
     ))
-}
-
-impl From<StorageError> for crate::Problem {
-    fn from(error: StorageError) -> Self {
-        Self::unavailable(&error)
-    }
 }

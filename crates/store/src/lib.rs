@@ -32,6 +32,7 @@
 //! # }
 //! ```
 
+mod column;
 mod error;
 mod migrate;
 mod open;
@@ -41,6 +42,7 @@ mod store;
 mod transaction;
 mod writer;
 
+pub use column::{conversion, parsed, parsed_optional};
 pub use error::{OpenError, SqlError, StoreFault, WriteError};
 pub use migrate::{Migration, MigrationError};
 pub use open::{Durability, StoreOptions};

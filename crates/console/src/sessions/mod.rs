@@ -7,9 +7,9 @@
 mod tables;
 
 use intent::{CredentialId, Digest, Principal};
-use store::{Migration, Store, WriteError};
+use store::Migration;
 
-use crate::site::StorageError;
+use crate::database::{Database, StorageError};
 
 pub(crate) const MIGRATION: Migration =
     Migration::new(1, "sessions", include_str!("0001_initial.sql"));
@@ -47,12 +47,12 @@ pub(crate) struct Begun {
 
 /// All of them.
 pub(crate) struct Sessions {
-    store: Store,
+    database: Database,
 }
 
 impl Sessions {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store }
+    pub(crate) fn new(database: Database) -> Self {
+        Self { database }
     }
 
     /// Begins one for somebody who has just shown a passkey. `until`: milliseconds since 1970.
@@ -64,12 +64,13 @@ impl Sessions {
         until: i64,
     ) -> Result<i64, StorageError> {
         let hash = secret.hash();
-        self.write(move |tx| {
-            tables::remove_ended(tx, now)?;
-            tables::remove_all_but(tx, &begun.principal, SESSIONS_MAX.saturating_sub(1))?;
-            tables::insert(tx, &hash, &begun, now, until)
-        })
-        .await
+        self.database
+            .write(move |tx| {
+                tables::remove_ended(tx, now)?;
+                tables::remove_all_but(tx, &begun.principal, SESSIONS_MAX.saturating_sub(1))?;
+                tables::insert(tx, &hash, &begun, now, until)
+            })
+            .await
     }
 
     /// The session of a cookie, if it has not ended, and notes that it was used.
@@ -80,9 +81,7 @@ impl Sessions {
         idle_ms: i64,
     ) -> Result<Option<Session>, StorageError> {
         let hash = secret.hash();
-        let found = self
-            .store
-            .read(|tx| -> Result<_, StorageError> { Ok(tables::find(tx, &hash)?) })?;
+        let found = self.database.read(|tx| tables::find(tx, &hash))?;
         let Some(session) = found else {
             return Ok(None);
         };
@@ -93,27 +92,32 @@ impl Sessions {
         }
         if now - session.seen_at >= SEEN_EVERY_MS {
             let id = session.id;
-            self.write(move |tx| tables::seen(tx, id, now)).await?;
+            self.database
+                .write(move |tx| tables::seen(tx, id, now))
+                .await?;
         }
         Ok(Some(session))
     }
 
     /// Those of a person, newest first.
     pub(crate) fn of(&self, principal: &Principal, now: i64) -> Result<Vec<Session>, StorageError> {
-        self.store
-            .read(|tx| -> Result<_, StorageError> { Ok(tables::of(tx, principal, now)?) })
+        self.database.read(|tx| tables::of(tx, principal, now))
     }
 
     /// Ends one, if it is this person's. Whether there was one.
     pub(crate) async fn end(&self, id: i64, owner: &Principal) -> Result<bool, StorageError> {
         let owner = owner.clone();
-        self.write(move |tx| tables::remove(tx, id, &owner)).await
+        self.database
+            .write(move |tx| tables::remove(tx, id, &owner))
+            .await
     }
 
     /// Ends the session of a cookie, if there is one.
     pub(crate) async fn forget(&self, secret: Secret) -> Result<(), StorageError> {
         let hash = secret.hash();
-        self.write(move |tx| tables::remove_secret(tx, &hash)).await
+        self.database
+            .write(move |tx| tables::remove_secret(tx, &hash))
+            .await
     }
 
     /// Ends all of a person but one.
@@ -123,23 +127,13 @@ impl Sessions {
         but: i64,
     ) -> Result<usize, StorageError> {
         let owner = owner.clone();
-        self.write(move |tx| tables::remove_others(tx, &owner, but))
+        self.database
+            .write(move |tx| tables::remove_others(tx, &owner, but))
             .await
     }
 
     pub(crate) fn shut_down(&self) {
-        self.store.shut_down();
-    }
-
-    async fn write<T, F>(&self, mut verb: F) -> Result<T, StorageError>
-    where
-        F: FnMut(&mut store::Tx<'_>) -> Result<T, store::SqlError> + Send + 'static,
-        T: Send + 'static,
-    {
-        self.store
-            .write_async(move |tx| verb(tx).map_err(StorageError::from))
-            .await
-            .map_err(WriteError::into_verb)
+        self.database.shut_down();
     }
 }
 
@@ -152,12 +146,15 @@ impl Secret {
 
 #[cfg(test)]
 mod tests {
+    use store::Store;
+
     use super::*;
 
     const IDLE: i64 = 1_000_000;
 
     fn sessions() -> Sessions {
-        Sessions::new(Store::open_temporary(&[MIGRATION], store::StoreOptions::default()).unwrap())
+        let store = Store::open_temporary(&[MIGRATION], store::StoreOptions::default());
+        Sessions::new(Database(store.unwrap()))
     }
 
     fn begun(name: &str) -> Begun {
@@ -220,7 +217,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("console.sqlite");
         let store = Store::open(&path, &[MIGRATION], store::StoreOptions::default()).unwrap();
-        let all = Sessions::new(store);
+        let all = Sessions::new(Database(store));
         let secret = Secret(*b"this is what the cookie carries.");
         all.begin(secret, begun("ada"), 0, IDLE).await.unwrap();
         all.shut_down();

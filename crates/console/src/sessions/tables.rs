@@ -1,8 +1,7 @@
 //! SQL of sessions: the console's only.
 
 use intent::{Digest, Principal};
-use store::rusqlite::types::Type;
-use store::{ReadTx, Row, RowResult, SqlError, Tx, params, rusqlite};
+use store::{ReadTx, Row, RowResult, SqlError, Tx, params, parsed};
 
 use super::{Begun, Session};
 
@@ -119,15 +118,4 @@ fn session(row: &Row<'_>) -> RowResult<Session> {
         seen_at: row.get(6)?,
         expires_at: row.get(7)?,
     })
-}
-
-fn parsed<T>(row: &Row<'_>, column: usize) -> RowResult<T>
-where
-    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    row.get::<_, String>(column)?
-        .parse()
-        .map_err(|error: T::Err| {
-            rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-        })
 }

@@ -129,7 +129,7 @@ pub(crate) async fn add(
     Extension(reader): Who,
     body: Received<NewWebhook>,
 ) -> Result<(StatusCode, Json<AddedWebhook>), Problem> {
-    let NewWebhook { url, kinds } = received(body)?;
+    let Json(NewWebhook { url, kinds }) = body?;
     let hook = console.add_webhook(&reader, &url, kinds).await?;
     let added = AddedWebhook {
         secret: hook.secret.to_text().to_string(),
@@ -199,7 +199,7 @@ pub(crate) async fn replay(
     Path(id): Path<String>,
     body: Received<Replay>,
 ) -> Result<Json<WebhookView>, Problem> {
-    let Replay { after } = received(body)?;
+    let Json(Replay { after }) = body?;
     let hook = console.replay_webhook(&reader, parsed(&id)?, after).await?;
     Ok(Json(hook.into()))
 }
@@ -207,9 +207,4 @@ pub(crate) async fn replay(
 fn parsed(id: &str) -> Result<Uuid, Problem> {
     id.parse()
         .map_err(|_| Problem::invalid(format!("{id:?} is not the id of a webhook")))
-}
-
-fn received<T>(body: Received<T>) -> Result<T, Problem> {
-    body.map(|Json(value)| value)
-        .map_err(|rejection| Problem::invalid(rejection.body_text()))
 }

@@ -11,15 +11,16 @@ mod signature;
 mod tables;
 
 use intent::{Principal, Role};
-use store::{Migration, Store, WriteError};
+use store::Migration;
 use uuid::Uuid;
 
 pub use courier::{Courier, Delivery, HttpsCourier};
 use signature::{SECRET_OCTETS, Secret};
 
 use crate::Problem;
+use crate::database::{Database, StorageError};
 use crate::reader::{Reader, Via};
-use crate::site::{Console, StorageError};
+use crate::site::Console;
 
 pub(crate) const MIGRATION: Migration =
     Migration::new(2, "webhooks", include_str!("0002_webhooks.sql"));
@@ -107,33 +108,22 @@ impl Standing {
 
 /// All of them.
 pub(crate) struct Webhooks {
-    store: Store,
+    database: Database,
 }
 
 impl Webhooks {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store }
+    pub(crate) fn new(database: Database) -> Self {
+        Self { database }
     }
 
     fn list(&self, owner: Option<&Principal>) -> Result<Vec<Webhook>, StorageError> {
-        self.store
-            .read(|tx| -> Result<_, StorageError> { Ok(tables::list(tx, owner)?) })
-    }
-
-    async fn write<T, F>(&self, mut verb: F) -> Result<T, StorageError>
-    where
-        F: FnMut(&mut store::Tx<'_>) -> Result<T, store::SqlError> + Send + 'static,
-        T: Send + 'static,
-    {
-        self.store
-            .write_async(move |tx| verb(tx).map_err(StorageError::from))
-            .await
-            .map_err(WriteError::into_verb)
+        self.database.read(|tx| tables::list(tx, owner))
     }
 
     async fn stands(&self, id: Uuid, from: i64, standing: &Standing) -> Result<bool, StorageError> {
         let standing = standing.clone();
-        self.write(move |tx| tables::stands(tx, id, from, &standing))
+        self.database
+            .write(move |tx| tables::stands(tx, id, from, &standing))
             .await
     }
 }
@@ -171,6 +161,7 @@ impl Console {
         let (row, by) = (hook.clone(), owner.clone());
         let is_added = self
             .webhooks
+            .database
             .write(move |tx| {
                 if tables::count(tx, &by)? >= WEBHOOKS_MAX {
                     return Ok(false);
@@ -214,6 +205,7 @@ impl Console {
         administrator(reader)?;
         let hook = self.webhook_of(reader, id)?;
         self.webhooks
+            .database
             .write(move |tx| tables::remove(tx, id))
             .await?;
         tracing::info!(webhook = %id, owner = %hook.owner, "a webhook was removed");

@@ -2,7 +2,7 @@
 
 use intent::Principal;
 use store::rusqlite::types::Type;
-use store::{ReadTx, Row, RowResult, SqlError, Tx, params, rusqlite};
+use store::{ReadTx, Row, RowResult, SqlError, Tx, conversion, params, parsed};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -88,7 +88,7 @@ fn webhook(row: &Row<'_>) -> RowResult<Webhook> {
     let kinds = kinds
         .map(|text| serde_json::from_str(&text))
         .transpose()
-        .map_err(|error| conversion(4, error))?;
+        .map_err(|error| conversion(4, Type::Text, error))?;
     let state: String = row.get(7)?;
     Ok(Webhook {
         id: parsed(row, 0)?,
@@ -108,20 +108,4 @@ fn webhook(row: &Row<'_>) -> RowResult<Webhook> {
             failing_since: row.get(13)?,
         },
     })
-}
-
-fn parsed<T>(row: &Row<'_>, column: usize) -> RowResult<T>
-where
-    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    row.get::<_, String>(column)?
-        .parse()
-        .map_err(|error: T::Err| conversion(column, error))
-}
-
-fn conversion(
-    column: usize,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }

@@ -18,10 +18,8 @@ pub(crate) mod search;
 pub(crate) mod seed;
 pub(crate) mod tags;
 
-use std::str::FromStr;
-
 use rsp::ids::Eid;
-use store::{Migration, RowResult};
+use store::{Migration, RowResult, parsed};
 
 /// The schema, oldest step first. Steps are never edited once released.
 pub(crate) const MIGRATIONS: &[Migration] = &[
@@ -61,29 +59,16 @@ pub(crate) fn text_or_null<T: std::fmt::Display, S: serde::Serializer>(
     }
 }
 
-/// Reads a column that this crate wrote with `Display`.
-fn parsed<T: FromStr>(row: &store::Row<'_>, column: usize) -> RowResult<T>
-where
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    let text: String = row.get(column)?;
-    text.parse().map_err(|error| conversion(column, error))
-}
-
-fn eid(row: &store::Row<'_>, column: usize) -> RowResult<Eid> {
-    parsed(row, column)
-}
-
-/// A column holds what this version does not understand.
+/// A column holds a text that this version does not understand.
 fn conversion(
     column: usize,
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> store::rusqlite::Error {
-    store::rusqlite::Error::FromSqlConversionFailure(
-        column,
-        store::rusqlite::types::Type::Text,
-        Box::new(error),
-    )
+    store::conversion(column, store::rusqlite::types::Type::Text, error)
+}
+
+fn eid(row: &store::Row<'_>, column: usize) -> RowResult<Eid> {
+    parsed(row, column)
 }
 
 /// How the engine goes about a query.
