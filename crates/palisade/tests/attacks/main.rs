@@ -21,6 +21,7 @@ mod compromised_eim;
 mod database;
 mod freeze;
 mod intents;
+mod interrupted;
 mod keys;
 mod person;
 mod record;

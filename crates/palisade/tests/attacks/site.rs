@@ -72,7 +72,16 @@ impl Site {
 
     /// Starts the eIM, and the authority with it.
     pub(crate) fn start(&mut self) {
-        let server = start_eim_alone(&self.folder, &[], &[]);
+        self.start_with(&[]);
+    }
+
+    /// The same in another environment.
+    pub(crate) fn start_with(&mut self, environment: &[(&str, String)]) {
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let server = start_eim_alone(&self.folder, &[], &environment);
         let status = self.json(&["eim", "status"]);
         self.esipa = format!("localhost={}", status["listen"].as_str().unwrap());
         self.server = Some(server);
