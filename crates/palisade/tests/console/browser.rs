@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::panic::Location;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fantoccini::elements::Element;
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use http::Method;
@@ -117,117 +119,87 @@ impl Browser {
     /// Waits until the page says something.
     #[track_caller]
     pub(crate) fn await_text<'a>(&'a self, words: &'a str) -> impl Future<Output = String> + 'a {
-        let caller = std::panic::Location::caller();
-        async move {
-            let begun = Instant::now();
-            loop {
-                let text = self.text().await;
-                if text.contains(words) {
-                    return text;
-                }
-                assert!(
-                    begun.elapsed() < PATIENCE,
-                    "{caller}: {words:?} is not on {}:\n{text}\n{:?}",
-                    self.path().await,
-                    self.complaints().await
-                );
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
+        self.awaited(Location::caller(), words, async move || {
+            let text = self.text().await;
+            text.contains(words).then_some(text)
+        })
     }
 
     /// Waits until another path is shown.
     #[track_caller]
     pub(crate) fn await_path<'a>(&'a self, start: &'a str) -> impl Future<Output = String> + 'a {
-        let caller = std::panic::Location::caller();
-        async move {
-            let begun = Instant::now();
-            loop {
-                let path = self.path().await;
-                if path.starts_with(start) {
-                    return path;
-                }
-                assert!(
-                    begun.elapsed() < PATIENCE,
-                    "{caller}: still on {path}, not on {start}:\n{}\n{:?}",
-                    self.text().await,
-                    self.complaints().await
-                );
-                tokio::time::sleep(Duration::from_millis(50)).await;
+        self.awaited(Location::caller(), start, async move || {
+            let path = self.path().await;
+            path.starts_with(start).then_some(path)
+        })
+    }
+
+    async fn awaited(
+        &self,
+        caller: &Location<'_>,
+        wanted: &str,
+        look: impl AsyncFn() -> Option<String>,
+    ) -> String {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = look().await {
+                return found;
             }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{caller}: {wanted:?} is not there; {}:\n{}\n{:?}",
+                self.path().await,
+                self.text().await,
+                self.complaints().await
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// Clicks what a CSS selector finds first.
     pub(crate) async fn click(&self, selector: &str) {
-        let element = self
-            .client
-            .wait()
-            .at_most(PATIENCE)
-            .for_element(Locator::Css(selector));
-        let element = element
-            .await
-            .unwrap_or_else(|error| panic!("{selector}: {error}"));
-        element
-            .click()
-            .await
-            .unwrap_or_else(|error| panic!("{selector}: {error}"));
+        let element = self.find(Locator::Css(selector)).await;
+        element.click().await.unwrap();
     }
 
     /// Clicks the button or link with this text.
     pub(crate) async fn press(&self, label: &str) {
         let path =
             format!("//*[self::button or self::a or self::summary][normalize-space(.)={label:?}]");
-        let element = self
-            .client
-            .wait()
-            .at_most(PATIENCE)
-            .for_element(Locator::XPath(&path));
-        let element = match element.await {
-            Ok(element) => element,
-            Err(error) => panic!(
-                "no {label:?} on {}: {error}\n{}",
-                self.path().await,
-                self.text().await
-            ),
-        };
-        element
-            .click()
-            .await
-            .unwrap_or_else(|error| panic!("{label}: {error}"));
+        let clicked = self.find(Locator::XPath(&path)).await.click().await;
+        clicked.unwrap_or_else(|error| panic!("{label}: {error}"));
     }
 
     /// Types into the field with this name.
     pub(crate) async fn fill(&self, name: &str, text: &str) {
-        let selector = format!("[name={name:?}]");
-        let element = self
-            .client
-            .wait()
-            .at_most(PATIENCE)
-            .for_element(Locator::Css(&selector));
-        let element = element
-            .await
-            .unwrap_or_else(|error| panic!("{selector}: {error}"));
+        let element = self.find(Locator::Css(&format!("[name={name:?}]"))).await;
         element.clear().await.ok();
-        element
-            .send_keys(text)
-            .await
-            .unwrap_or_else(|error| panic!("{selector}: {error}"));
+        element.send_keys(text).await.unwrap();
     }
 
     /// Chooses an option of the list with this name.
     pub(crate) async fn choose(&self, name: &str, value: &str) {
-        let selector = format!("select[name={name:?}]");
         let element = self
+            .find(Locator::Css(&format!("select[name={name:?}]")))
+            .await;
+        element.select_by_label(value).await.unwrap();
+    }
+
+    async fn find(&self, locator: Locator<'_>) -> Element {
+        let found = self
             .client
             .wait()
             .at_most(PATIENCE)
-            .for_element(Locator::Css(&selector));
-        let element = element
-            .await
-            .unwrap_or_else(|error| panic!("{selector}: {error}"));
-        let chosen = element.select_by_label(value).await;
-        chosen.unwrap_or_else(|error| panic!("{selector} {value}: {error}"));
+            .for_element(locator)
+            .await;
+        match found {
+            Ok(element) => element,
+            Err(error) => panic!(
+                "{locator:?} is not on {}: {error}\n{}",
+                self.path().await,
+                self.text().await
+            ),
+        }
     }
 
     /// What is at a path, as the signed-in browser gets it.
